@@ -1,1 +1,3 @@
-//! Placeholder.
+//! A reverse proxy and load balancer that reads nginx.conf.
+
+pub mod engine;

@@ -1,0 +1,389 @@
+//! The head of a request: parsed line by line as it arrives, checked as nginx checks it.
+
+use crate::engine::h1::field::{self, Field, Line, Name, Piece, lists};
+use crate::engine::h1::target;
+
+/// What a listener allows of a head; nginx's `large_client_header_buffers` and its relatives.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest request line and longest header line, in bytes.
+    pub line: usize,
+    /// Longest head, in bytes.
+    pub head: usize,
+    /// Most header lines.
+    pub fields: usize,
+    /// Whether names with unexpected bytes are dropped (else they are passed on).
+    pub ignore_invalid: bool,
+    /// Whether an underscore is an expected byte of a name.
+    pub underscores: bool,
+}
+
+impl Default for Limits {
+    /// nginx's defaults.
+    fn default() -> Self {
+        Self { line: 8192, head: 4 * 8192, fields: 1000, ignore_invalid: true, underscores: false }
+    }
+}
+
+/// A request that is not served: the code it is answered with and logged under.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// As logged; 494 is sent as a 400 with a page of its own.
+    pub status: u16,
+    /// For the error log, in nginx's words.
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    const fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+}
+
+/// Versions are told apart only where they are served differently.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Version {
+    /// A bare `GET /path`: answered with a body and no head.
+    Http09,
+    /// No chunked coding, closes unless asked to stay.
+    Http10,
+    /// 1.1 and every later 1.x.
+    #[default]
+    Http11,
+}
+
+/// How far the head has been read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// More bytes are needed.
+    Partial,
+    /// All of it is there.
+    Complete,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Expecting {
+    #[default]
+    RequestLine,
+    Fields,
+    Nothing,
+}
+
+/// A request head, as positions in the buffer it arrived in. Reused from request to request.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The request line as received, without its line end.
+    pub line: Piece,
+    /// As received.
+    pub method: Piece,
+    /// The request target as received: `/path?query` or `http://host/path?query`.
+    pub target: Piece,
+    /// The target without scheme and authority. Empty stands for `/`.
+    pub path_and_query: Piece,
+    /// Host and port of an absolute target.
+    pub authority: Option<Piece>,
+    /// Of the request line.
+    pub version: Version,
+    /// Header lines in order, those dropped as invalid left out.
+    pub fields: Vec<Field>,
+    /// Value of the Host line.
+    pub host: Option<Piece>,
+    /// Announced length of the body.
+    pub content_length: Option<u64>,
+    /// Whether the body comes in chunks.
+    pub chunked: bool,
+    /// Whether the sender allows another request on this connection.
+    pub keep_alive: bool,
+    /// Whether `Expect: 100-continue` was sent.
+    pub expects_continue: bool,
+    /// Whether an upgrade of the connection was asked for.
+    pub upgrade: bool,
+    /// Length of the head in the buffer, known when it is complete.
+    pub end: usize,
+    /// Which known names occurred.
+    seen: u64,
+    at: usize,
+    lines: usize,
+    expecting: Expecting,
+    connection_close: bool,
+    connection_keep_alive: bool,
+}
+
+/// Lines that may stand once only.
+const SINGLE: u64 = bits(&[
+    Name::Host,
+    Name::ContentLength,
+    Name::ContentRange,
+    Name::TransferEncoding,
+    Name::Expect,
+    Name::Authorization,
+    Name::ProxyAuthorization,
+    Name::IfMatch,
+    Name::IfNoneMatch,
+    Name::IfModifiedSince,
+    Name::IfUnmodifiedSince,
+    Name::IfRange,
+]);
+
+const fn bits(names: &[Name]) -> u64 {
+    let (mut all, mut at) = (0, 0);
+    while at < names.len() {
+        all |= 1 << (names[at] as u64);
+        at += 1;
+    }
+    all
+}
+
+impl Request {
+    /// Forgets the request before this one; what was allocated stays.
+    pub fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self { fields, ..Self::default() };
+    }
+
+    /// Whether a line of this known name was sent.
+    pub fn has(&self, name: Name) -> bool {
+        self.seen & name.bit() != 0
+    }
+
+    /// Reads on in `buffer`, which holds all bytes of the head that have arrived.
+    pub fn parse(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
+        while self.expecting != Expecting::Nothing {
+            let Some(line_feed) = memchr::memchr(b'\n', &buffer[self.at..]) else {
+                return self.partial(buffer, limits);
+            };
+            let start = self.at;
+            let mut end = start + line_feed;
+            self.at = end + 1;
+            if end > start && buffer[end - 1] == b'\r' {
+                end -= 1;
+            }
+            match self.expecting {
+                // nginx passes over empty lines before a request line.
+                Expecting::RequestLine if start == end => {}
+                Expecting::RequestLine => {
+                    if end - start > limits.line {
+                        return Err(Refusal::new(414, "client sent too long URI"));
+                    }
+                    self.request_line(buffer, start, end)?;
+                }
+                Expecting::Fields if start == end => self.finish(buffer)?,
+                Expecting::Fields => self.field(buffer, start, end, limits)?,
+                Expecting::Nothing => {}
+            }
+        }
+        Ok(Progress::Complete)
+    }
+
+    /// Refuses a line that is too long before its end has been seen.
+    fn partial(&self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
+        let too_long = buffer.len() - self.at > limits.line;
+        match self.expecting {
+            Expecting::RequestLine if too_long => {
+                Err(Refusal::new(414, "client sent too long URI"))
+            }
+            Expecting::Fields if too_long || buffer.len() > limits.head => {
+                Err(Refusal::new(494, "client sent too large request"))
+            }
+            // A line that starts wrong is refused at once, so that a TLS hello on a plain port
+            // is not waited for.
+            Expecting::RequestLine
+                if buffer
+                    .get(self.at)
+                    .is_some_and(|it| !is_method_byte(*it) && !matches!(it, b'\r' | b'\n')) =>
+            {
+                Err(Refusal::new(400, "client sent invalid method"))
+            }
+            _ => Ok(Progress::Partial),
+        }
+    }
+
+    /// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_request_line`.
+    fn request_line(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), Refusal> {
+        const INVALID: Refusal = Refusal::new(400, "client sent invalid request");
+        let line = &buffer[start..end];
+        self.line = Piece::new(start, end);
+        let method = line.iter().position(|it| !is_method_byte(*it)).unwrap_or(line.len());
+        if method == 0 || line.get(method) != Some(&b' ') {
+            return Err(Refusal::new(400, "client sent invalid method"));
+        }
+        self.method = Piece::new(start, start + method);
+        let skip_spaces = |at: usize| at + line[at..].iter().take_while(|it| **it == b' ').count();
+        let from = skip_spaces(method);
+        let length = line[from..].iter().position(|it| *it <= b' ' || *it == 0x7f);
+        let to = from + length.unwrap_or(line.len() - from);
+        if from == to || line.get(to).is_some_and(|it| *it != b' ') {
+            return Err(INVALID);
+        }
+        self.target = Piece::new(start + from, start + to);
+        let version = &line[skip_spaces(to)..];
+        let version = version.trim_ascii_end();
+        if version.is_empty() {
+            if &line[..method] != b"GET" {
+                return Err(INVALID);
+            }
+            self.version = Version::Http09;
+            self.expecting = Expecting::Nothing;
+            self.end = self.at;
+        } else {
+            self.version = parse_version(version)?;
+            self.expecting = Expecting::Fields;
+        }
+        if matches!(self.method.of(buffer), b"CONNECT" | b"TRACE") {
+            return Err(Refusal::new(405, "client sent a method that is not served"));
+        }
+        self.split_target(buffer).ok_or(INVALID)
+    }
+
+    /// Finds authority and path in the target; `None` when it is of no form that is served.
+    fn split_target(&mut self, buffer: &[u8]) -> Option<()> {
+        let text = self.target.of(buffer);
+        if text[0] == b'/' {
+            self.path_and_query = self.target;
+            return Some(());
+        }
+        let scheme = text.windows(3).position(|it| it == b"://")?;
+        let word = &text[..scheme];
+        if !word.eq_ignore_ascii_case(b"http") && !word.eq_ignore_ascii_case(b"https") {
+            return None;
+        }
+        let authority = scheme + 3;
+        let rest = &text[authority..];
+        let end =
+            authority + rest.iter().position(|it| matches!(it, b'/' | b'?')).unwrap_or(rest.len());
+        target::host(&text[authority..end])?;
+        let at = self.target.start();
+        self.authority = Some(Piece::new(at + authority, at + end));
+        self.path_and_query = Piece::new(at + end, self.target.end());
+        Some(())
+    }
+
+    fn field(
+        &mut self,
+        buffer: &[u8],
+        start: usize,
+        end: usize,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        const TOO_LARGE: Refusal = Refusal::new(494, "client sent too large request");
+        self.lines += 1;
+        if end - start > limits.line || end > limits.head || self.lines > limits.fields {
+            return Err(TOO_LARGE);
+        }
+        let field = match field::parse(buffer, start, end) {
+            Line::Bad => return Err(Refusal::new(400, "client sent invalid header line")),
+            Line::Field(field) => field,
+            Line::Odd(field) => {
+                let only_underscores =
+                    |it: &u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
+                let known =
+                    limits.underscores && field.name.of(buffer).iter().all(only_underscores);
+                if limits.ignore_invalid && !known {
+                    return Ok(());
+                }
+                field
+            }
+        };
+        if self.seen & field.known.bit() & SINGLE != 0 {
+            return Err(Refusal::new(400, "client sent duplicate header line"));
+        }
+        self.seen |= field.known.bit();
+        let value = field.value.of(buffer);
+        match field.known {
+            Name::Host => self.host = Some(field.value),
+            Name::ContentLength => self.content_length = Some(length(value)?),
+            Name::TransferEncoding => self.transfer_encoding(value)?,
+            Name::Connection => {
+                self.connection_close |= lists(value, "close");
+                self.connection_keep_alive |= lists(value, "keep-alive");
+            }
+            Name::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
+            Name::Upgrade => self.upgrade = true,
+            _ => {}
+        }
+        self.fields.push(field);
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.version == Version::Http10 {
+            return Err(Refusal::new(
+                400,
+                "client sent HTTP/1.0 request with \"Transfer-Encoding\" header",
+            ));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::new(501, "client sent unknown \"Transfer-Encoding\""));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    /// The checks that need the whole head.
+    fn finish(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
+        self.expecting = Expecting::Nothing;
+        self.end = self.at;
+        let host = match self.host {
+            None if self.version == Version::Http11 => {
+                return Err(Refusal::new(
+                    400,
+                    "client sent HTTP/1.1 request without \"Host\" header",
+                ));
+            }
+            None => None,
+            Some(host) => Some(host),
+        };
+        if host.is_some_and(|it| target::host(it.of(buffer)).is_none()) {
+            return Err(Refusal::new(400, "client sent invalid host header"));
+        }
+        if self.chunked && self.content_length.is_some() {
+            return Err(Refusal::new(
+                400,
+                "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
+            ));
+        }
+        self.keep_alive = match self.version {
+            Version::Http11 => !self.connection_close,
+            Version::Http10 => self.connection_keep_alive && !self.connection_close,
+            Version::Http09 => false,
+        };
+        self.expects_continue &= self.version == Version::Http11;
+        Ok(())
+    }
+}
+
+fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')
+}
+
+fn parse_version(text: &[u8]) -> Result<Version, Refusal> {
+    let digits = text.strip_prefix(b"HTTP/").and_then(|it| {
+        let dot = it.iter().position(|it| *it == b'.')?;
+        let number = |it: &[u8]| {
+            let plain = !it.is_empty() && it.len() <= 3 && it.iter().all(u8::is_ascii_digit);
+            plain.then(|| it.iter().fold(0_u32, |n, it| n * 10 + u32::from(it - b'0')))
+        };
+        Some((number(&it[..dot])?, number(&it[dot + 1..])?))
+    });
+    match digits {
+        Some((1, 0)) => Ok(Version::Http10),
+        Some((1, 1..=99)) => Ok(Version::Http11),
+        Some((2.., _)) => Err(Refusal::new(505, "client sent invalid version")),
+        _ => Err(Refusal::new(400, "client sent invalid request")),
+    }
+}
+
+fn length(value: &[u8]) -> Result<u64, Refusal> {
+    const INVALID: Refusal = Refusal::new(400, "client sent invalid \"Content-Length\" header");
+    // A sign would be accepted by `parse`.
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(INVALID);
+    }
+    let text = std::str::from_utf8(value).map_err(|_| INVALID)?;
+    text.parse::<u64>().ok().filter(|it| i64::try_from(*it).is_ok()).ok_or(INVALID)
+}
+
+#[cfg(test)]
+#[path = "request/tests.rs"]
+mod tests;
