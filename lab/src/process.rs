@@ -43,6 +43,7 @@ pub struct Process {
     printed: Arc<Mutex<VecDeque<String>>>,
     readers: Vec<JoinHandle<()>>,
     status: Option<ExitStatus>,
+    asked: bool,
 }
 
 impl Process {
@@ -79,7 +80,7 @@ impl Process {
             }
         };
         let readers = readers.into_iter().flatten().collect();
-        Ok(Self { name, child, leash, printed, readers, status: None })
+        Ok(Self { name, child, leash, printed, readers, status: None, asked: false })
     }
 
     /// What people call this child.
@@ -113,14 +114,15 @@ impl Process {
     /// # Errors
     ///
     /// When the child ends first or the deadline passes: both name it and repeat its last lines.
+    /// An error of `ready` ends the wait as it is.
     pub fn wait_until_ready(
         &mut self,
         deadline: Duration,
-        mut ready: impl FnMut() -> bool,
+        mut ready: impl FnMut() -> Result<bool>,
     ) -> Result<()> {
         let until = Instant::now() + deadline;
         loop {
-            if ready() {
+            if ready()? {
                 return Ok(());
             }
             if self.ended().is_some() {
@@ -130,6 +132,18 @@ impl Process {
                 let said = indented(&self.last_lines());
                 bail!("{} is not ready after {} s{said}", self.name, deadline.as_secs());
             }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Waits until the child ends by itself; `go_on` is asked again and again, its error ends the
+    /// wait.
+    pub fn wait(&mut self, go_on: impl Fn() -> Result<()>) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.ended() {
+                return Ok(status);
+            }
+            go_on()?;
             thread::sleep(LOOK_AGAIN);
         }
     }
@@ -148,11 +162,19 @@ impl Process {
         }
     }
 
+    /// Asks the child to end, once: many programs take a second TERM as "at once".
+    pub fn ask_to_end(&mut self) {
+        if !self.asked {
+            self.signal(Signal::SIGTERM);
+            // A paused child hears nothing before it continues.
+            self.signal(Signal::SIGCONT);
+        }
+        self.asked = true;
+    }
+
     /// Asks the child to end, waits for it, and kills it after `grace`.
     pub fn stop(&mut self, grace: Duration) {
-        self.signal(Signal::SIGTERM);
-        // A paused child hears nothing before it continues.
-        self.signal(Signal::SIGCONT);
+        self.ask_to_end();
         let until = Instant::now() + grace;
         while self.ended().is_none() {
             if until < Instant::now() {
@@ -205,8 +227,17 @@ impl fmt::Debug for Process {
 ///
 /// For programs that take a number; whatever can take a listener is handed one instead.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
+    Ok(free_ports(1)?[0])
+}
+
+/// As many different free ports as asked for.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    // All are held until the last is found: a port given back may be given out again.
+    let listeners = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<Vec<_>, _>>()
+        .context("no free port")?;
+    listeners.iter().map(|it| Ok(it.local_addr()?.port())).collect()
 }
 
 /// A binary of this workspace, beside the running one, also seen from a test in `target/*/deps`.
@@ -359,7 +390,7 @@ mod tests {
     #[test]
     fn an_early_end_is_told_with_the_last_lines() {
         let mut child = shell("echo one; echo two >&2; exit 3");
-        let error = child.wait_until_ready(GRACE, || false).unwrap_err().to_string();
+        let error = child.wait_until_ready(GRACE, || Ok(false)).unwrap_err().to_string();
         assert!(error.starts_with("child ended with exit code 3\n"), "{error}");
         assert!(error.contains("\n    one") && error.contains("\n    two"), "{error}");
     }
@@ -376,7 +407,7 @@ mod tests {
     #[test]
     fn a_deadline_names_the_child() {
         let mut child = shell("exec sleep 600");
-        let error = child.wait_until_ready(Duration::ZERO, || false).unwrap_err();
+        let error = child.wait_until_ready(Duration::ZERO, || Ok(false)).unwrap_err();
         assert_eq!(error.to_string(), "child is not ready after 0 s");
     }
 

@@ -101,7 +101,7 @@ fn serve(folder: &TempDir, port: u16) -> Result<Process> {
             .arg("--dir")
             .arg(folder.path()),
     )?;
-    server.wait_until_ready(Duration::from_secs(20), || answers_ping(port))?;
+    server.wait_until_ready(Duration::from_secs(20), || Ok(answers_ping(port)))?;
     Ok(server)
 }
 
