@@ -1,1 +1,71 @@
 //! Which backend serves the next request?
+//!
+//! The answer depends on the arguments and on nothing else: this crate reads no clock, opens no
+//! socket and draws no entropy of its own. The live balancer and the simulator therefore run the
+//! same code, and a recorded decision can be repeated.
+//!
+//! Reading order: [`Policy`], then [`Candidate`], [`Request`], [`Event`] and [`Draw`], which are all
+//! that a policy gets to see; [`RoundRobin`] and [`LeastConn`] as the pattern of every other policy;
+//! [`CATALOG`], which lists them; then what decides who is eligible: [`Terms`], [`Health`] and
+//! [`Record`], and [`Retry`] for what happens after a failure.
+
+mod candidate;
+mod catalog;
+mod cumulative;
+mod draw;
+mod event;
+mod health;
+mod least_conn;
+mod random;
+mod record;
+mod request;
+mod retry;
+mod round_robin;
+mod slots;
+mod terms;
+#[cfg(test)]
+mod testing;
+mod time;
+
+use std::fmt::Debug;
+
+pub use candidate::Candidate;
+pub use catalog::{Built, CATALOG, Choice, Entry, Hears, Needs, Refusal};
+pub use draw::{Draw, SplitMix64};
+pub use event::Event;
+pub use health::{Health, Transition};
+pub use least_conn::LeastConn;
+pub use random::{Random, RandomTwo};
+pub use record::Record;
+pub use request::Request;
+pub use retry::{Attempt, Class, Classes, Retry, Sent};
+pub use round_robin::RoundRobin;
+pub use terms::Terms;
+pub use time::Time;
+
+/// Places requests on candidates.
+///
+/// `&mut self` because most policies rotate; how threads share one is the caller's business.
+///
+/// Whoever picks also counts: a request is in flight from its pick to its [`Event`], and the counts
+/// the next pick sees include it.
+pub trait Policy: Debug + Send {
+    /// Returns the position of the chosen candidate, or `None` when none is eligible.
+    ///
+    /// The position is in range and the candidate there is eligible. Candidates come in the order of
+    /// the last [`Self::relist`], before the first of which any list will do; a policy that
+    /// [refuses](Entry::refuses) `slow_start` may expect the weights of that time, too. Nothing is
+    /// allocated after the first pick from a list.
+    fn pick(
+        &mut self,
+        request: &Request<'_>,
+        candidates: &[Candidate],
+        draw: &mut dyn Draw,
+    ) -> Option<usize>;
+
+    /// Takes over a new list: the candidate now at `i` stood at `from[i]`, or is new.
+    fn relist(&mut self, from: &[Option<usize>]);
+
+    /// Learns what became of a request placed at `position`. [`Entry::needs`] says who listens.
+    fn learn(&mut self, _position: usize, _event: Event, _now: Time) {}
+}

@@ -1,0 +1,81 @@
+//! Who has least to do for its weight?
+
+use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
+
+/// Picks the eligible candidate with the smallest `in_flight / weight`.
+///
+/// Ties go to weighted round robin among the tied, so an idle upstream is served in turn. A clear
+/// winner leaves the turns as they are.
+///
+/// Source: nginx `ngx_http_upstream_least_conn_module.c`, `ngx_http_upstream_get_least_conn_peer`.
+/// Two passes over the candidates, no allocation.
+#[derive(Debug, Default)]
+pub struct LeastConn {
+    ties: RoundRobin,
+}
+
+impl Policy for LeastConn {
+    fn pick(
+        &mut self,
+        _request: &Request<'_>,
+        candidates: &[Candidate],
+        _draw: &mut dyn Draw,
+    ) -> Option<usize> {
+        self.ties.fit(candidates.len());
+        let eligible = || candidates.iter().enumerate().filter(|(_, it)| it.eligible);
+        let (first, least) = eligible().min_by(|(_, a), (_, b)| a.cmp_load(b))?;
+        let mut tied = eligible().skip_while(|(it, _)| *it <= first);
+        if tied.all(|(_, it)| it.cmp_load(least).is_ne()) {
+            return Some(first);
+        }
+        self.ties.pick_among(candidates, |_, it| it.eligible && it.cmp_load(least).is_eq())
+    }
+
+    fn relist(&mut self, from: &[Option<usize>]) {
+        self.ties.relist(from);
+    }
+
+    fn learn(&mut self, position: usize, event: Event, now: Time) {
+        self.ties.learn(position, event, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{letters, pool, served};
+
+    /// Serves as many requests as `expected` has letters, none of which ends; counts stay as given.
+    #[track_caller]
+    fn check(backends: &str, expected: &str) {
+        let order = letters(&served(&mut LeastConn::default(), &pool(backends), expected));
+        assert_eq!(order, expected, "backends {backends}");
+    }
+
+    #[test]
+    fn the_smallest_quotient_wins() {
+        check("1:2 1:1 1:3", "bbb");
+        check("3:2 1:1 2:2", "aaa");
+        check("1:1 !1:0 1:2", "aaa");
+        check("!1:0", "-");
+    }
+
+    #[test]
+    fn idle_backends_are_served_in_turn() {
+        check("1:0 1:0 1:0", "abca");
+        check("3:0 2:0 1:0", "abacba abacba");
+    }
+
+    #[test]
+    fn equal_quotients_share_by_weight_and_the_busier_stay_out() {
+        check("1:1 1:0 2:0", "cbc cbc");
+        check("4:2 2:1 1:1", "aba aba");
+    }
+
+    #[test]
+    fn a_clear_winner_does_not_use_up_a_turn() {
+        let mut policy = LeastConn::default();
+        assert_eq!(letters(&served(&mut policy, &pool("1:0 1:1"), "aaa")), "aaa");
+        assert_eq!(letters(&served(&mut policy, &pool("1:0 1:0"), "aba")), "aba");
+    }
+}

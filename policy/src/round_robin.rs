@@ -1,0 +1,157 @@
+//! How do requests go round, each server as often as its weight says, and never in bursts?
+
+use crate::slots::Slots;
+use crate::{Candidate, Draw, Event, Policy, Request, Time};
+
+/// Smooth weighted round robin, nginx's default. Weights 5, 1, 1 give `a a b a c a a`.
+///
+/// At each pick every eligible candidate gains its effective weight; the one with most pays for all.
+/// A failure lowers the effective weight by [`Candidate::failure_cost`] (nginx: `weight / max_fails`,
+/// integer), each pick in which the candidate takes part returns 1 of it.
+///
+/// Source: nginx `ngx_http_upstream_round_robin.c`, `ngx_http_upstream_get_peer` and
+/// `ngx_http_upstream_free_round_robin_peer`. The loss is kept instead of the remainder, so that a
+/// change of weight needs no event. One pass over the candidates, no allocation.
+#[derive(Debug, Default)]
+pub struct RoundRobin {
+    turns: Slots<Turn>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Turn {
+    current: i64,
+    lost: u32,
+    /// Failures since the last pick; their cost is known when the candidate is seen again.
+    failures: u32,
+}
+
+impl Turn {
+    /// Takes part in one pick and returns the weight it brought.
+    fn join(&mut self, candidate: &Candidate) -> i64 {
+        let weight = candidate.weight.get();
+        let charged = candidate.failure_cost.saturating_mul(self.failures);
+        self.failures = 0;
+        self.lost = self.lost.saturating_add(charged).min(weight);
+        let effective = i64::from(weight - self.lost);
+        self.current += effective;
+        self.lost = self.lost.saturating_sub(1);
+        effective
+    }
+}
+
+impl RoundRobin {
+    /// Prepares to learn about `len` candidates before the first of them has taken a turn.
+    pub(crate) fn fit(&mut self, len: usize) {
+        self.turns.fit(len);
+    }
+
+    /// Takes one turn among the candidates which `takes_part` accepts; the first of equals wins.
+    pub(crate) fn pick_among(
+        &mut self,
+        candidates: &[Candidate],
+        takes_part: impl Fn(usize, &Candidate) -> bool,
+    ) -> Option<usize> {
+        let turns = self.turns.fit(candidates.len());
+        let mut total = 0;
+        let mut best: Option<(usize, i64)> = None;
+        for (position, (turn, candidate)) in turns.iter_mut().zip(candidates).enumerate() {
+            if takes_part(position, candidate) {
+                total += turn.join(candidate);
+                if best.is_none_or(|(_, current)| current < turn.current) {
+                    best = Some((position, turn.current));
+                }
+            }
+        }
+        let (position, _) = best?;
+        turns[position].current -= total;
+        Some(position)
+    }
+}
+
+impl Policy for RoundRobin {
+    fn pick(
+        &mut self,
+        _request: &Request<'_>,
+        candidates: &[Candidate],
+        _draw: &mut dyn Draw,
+    ) -> Option<usize> {
+        self.pick_among(candidates, |_, it| it.eligible)
+    }
+
+    fn relist(&mut self, from: &[Option<usize>]) {
+        self.turns.relist(from);
+    }
+
+    fn learn(&mut self, position: usize, event: Event, _now: Time) {
+        if let (Event::Failure { .. }, Some(turn)) = (event, self.turns.get_mut(position)) {
+            turn.failures = turn.failures.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{letters, pool, served};
+
+    /// Serves as many requests as `expected` has letters; blanks separate periods.
+    #[track_caller]
+    fn check(weights: &str, expected: &str) {
+        let order = letters(&served(&mut RoundRobin::default(), &pool(weights), expected));
+        assert_eq!(order, expected, "weights {weights}");
+    }
+
+    #[test]
+    fn turns_are_as_nginx_takes_them() {
+        check("1 1 1", "abc abc");
+        check("5 1 1", "aabacaa aabacaa");
+        check("3 2 1", "abacba abacba");
+        check("7 3", "abaaabaaba");
+    }
+
+    #[test]
+    fn those_who_sit_out_are_passed_over_and_gain_nothing() {
+        check("1 !1 1", "ac ac");
+        check("!1", "-");
+        check("", "-");
+    }
+
+    #[test]
+    fn current_weights_pass_through_the_states_nginx_documents() {
+        let mut policy = RoundRobin::default();
+        let candidates = pool("5 1 1");
+        let states =
+            [[-2, 1, 1], [-4, 2, 2], [1, -4, 3], [-1, -3, 4], [4, -2, -2], [2, -1, -1], [0, 0, 0]];
+        for expected in states {
+            policy.pick_among(&candidates, |_, _| true);
+            assert_eq!([0, 1, 2].map(|it: usize| policy.turns[it].current), expected);
+        }
+    }
+
+    #[test]
+    fn failures_cost_weight_which_comes_back_one_pick_at_a_time() {
+        let mut policy = RoundRobin::default();
+        let mut candidates = pool("5 1");
+        candidates[0].failure_cost = 5 / 2;
+        policy.pick_among(&candidates, |_, _| true);
+        let mut effective_after = |failures: usize| {
+            for _ in 0..failures {
+                policy.learn(0, Event::FAILURE, Time::ZERO);
+            }
+            policy.turns[0].join(&candidates[0])
+        };
+        assert_eq!(effective_after(1), 3);
+        assert_eq!(effective_after(0), 4);
+        assert_eq!(effective_after(2), 1);
+        assert_eq!([(); 5].map(|()| effective_after(0)), [2, 3, 4, 5, 5]);
+        assert_eq!(effective_after(3), 0);
+    }
+
+    #[test]
+    fn a_turn_taken_counts_after_the_list_has_changed() {
+        let mut policy = RoundRobin::default();
+        assert_eq!(letters(&served(&mut policy, &pool("1 1"), "a")), "a");
+        policy.relist(&[Some(0), None, Some(1)]);
+        assert_eq!(letters(&served(&mut policy, &pool("1 1 1"), "cba")), "cba");
+    }
+}

@@ -1,0 +1,201 @@
+//! What every entry of the catalog owes its caller.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use policy::{CATALOG, Candidate, Entry, Event, Policy, Request, SplitMix64, Time};
+use proptest::prelude::*;
+
+use crate::pool::{idle, policy};
+
+/// One thing that may happen to a pool.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Some candidates become eligible, the others not; then a request is placed.
+    Pick { eligible: u8, key: u8 },
+    /// The oldest request still running ends.
+    End { how: u8, after_ms: u8 },
+    /// The list changes: old positions, some of them out of range, and newcomers.
+    Relist { from: Vec<Option<usize>>, weights: Vec<u32> },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (any::<u8>(), 0..4_u8).prop_map(|(eligible, key)| Step::Pick { eligible, key }),
+        4 => (0..3_u8, 0..4_u8).prop_map(|(how, after_ms)| Step::End { how, after_ms }),
+        1 => proptest::collection::vec((proptest::option::of(0..5_usize), 1..=4_u32), 0..5)
+            .prop_map(|list| {
+                let (from, weights) = list.into_iter().unzip();
+                Step::Relist { from, weights }
+            }),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// A policy with all that a caller keeps beside it.
+struct Pool {
+    policy: Box<dyn Policy>,
+    candidates: Vec<Candidate>,
+    running: Vec<usize>,
+    draw: SplitMix64,
+    now: Time,
+}
+
+/// What a policy said when it was asked to pick.
+#[derive(Debug, PartialEq)]
+struct Answer(Option<usize>);
+
+impl Pool {
+    fn new(entry: &Entry, weights: &[u32]) -> Self {
+        let policy = (entry.build)(&[]).unwrap();
+        let draw = SplitMix64::new(7);
+        Self { policy, candidates: idle(weights), running: Vec::new(), draw, now: Time::ZERO }
+    }
+
+    /// Plays one step and returns the pick, if it was one.
+    fn play(&mut self, step: &Step) -> Option<Answer> {
+        match step {
+            Step::Pick { eligible, key } => {
+                for (position, it) in self.candidates.iter_mut().enumerate() {
+                    it.eligible = eligible >> position & 1 == 1;
+                }
+                return Some(Answer(self.pick(*key)));
+            }
+            Step::End { how, after_ms } if !self.running.is_empty() => {
+                let position = self.running.remove(0);
+                let total = Duration::from_millis(u64::from(*after_ms));
+                self.now = self.now + total;
+                self.candidates[position].in_flight -= 1;
+                let event = match how {
+                    0 => Event::success(total),
+                    1 => Event::Failure { total },
+                    _ => Event::Abandoned { total },
+                };
+                self.policy.learn(position, event, self.now);
+            }
+            Step::End { .. } => (),
+            Step::Relist { from, weights } => {
+                self.candidates = idle(weights);
+                self.running.clear();
+                self.policy.relist(from);
+            }
+        }
+        None
+    }
+
+    fn pick(&mut self, key: u8) -> Option<usize> {
+        let key = [key];
+        let client = IpAddr::V4(Ipv4Addr::new(10, 0, key[0], 1));
+        let request = Request::at(self.now).with_key(&key).from_client(client);
+        let picked = self.policy.pick(&request, &self.candidates, &mut self.draw)?;
+        if let Some(candidate) = self.candidates.get_mut(picked) {
+            candidate.in_flight += 1;
+            self.running.push(picked);
+        }
+        Some(picked)
+    }
+}
+
+fn weights() -> impl Strategy<Value = Vec<u32>> {
+    proptest::collection::vec(1..=4_u32, 0..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_pick_is_eligible_and_exists_whenever_one_can(weights in weights(), steps in steps()) {
+        for entry in CATALOG {
+            let mut pool = Pool::new(entry, &weights);
+            for step in &steps {
+                let Some(Answer(picked)) = pool.play(step) else { continue };
+                let eligible = |it: usize| pool.candidates.get(it).is_some_and(|it| it.eligible);
+                let one_can = pool.candidates.iter().any(|it| it.eligible);
+                prop_assert_eq!(picked.is_some(), one_can, "{}", entry.id);
+                prop_assert!(picked.is_none_or(eligible), "{} picked {:?}", entry.id, picked);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_and_history_give_the_same_answers(weights in weights(), steps in steps()) {
+        for entry in CATALOG {
+            let (mut one, mut other) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
+            for step in &steps {
+                prop_assert_eq!(one.play(step), other.play(step), "{}", entry.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_stays_the_same_changes_no_answer(weights in weights(), steps in steps()) {
+        for entry in CATALOG {
+            let (mut left, mut told) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
+            for step in &steps {
+                prop_assert_eq!(left.play(step), told.play(step), "{}", entry.id);
+                let same = (0..told.candidates.len()).map(Some).collect::<Vec<_>>();
+                told.policy.relist(&same);
+            }
+        }
+    }
+
+    #[test]
+    fn least_conn_agrees_with_exhaustive_search(
+        pool in proptest::collection::vec((1..=4_u32, 0..=4_u32, any::<bool>()), 1..6),
+    ) {
+        let candidate = |&(weight, in_flight, eligible): &(u32, u32, bool)| {
+            let mut candidate = Candidate::new(NonZeroU32::new(weight).unwrap(), in_flight);
+            candidate.eligible = eligible;
+            candidate
+        };
+        let candidates = pool.iter().map(candidate).collect::<Vec<_>>();
+        let mut draw = SplitMix64::new(1);
+        let request = Request::at(Time::ZERO);
+        if let Some(picked) = policy("nginx-least-conn").pick(&request, &candidates, &mut draw) {
+            // 12 is a multiple of every weight drawn, so these quotients are exact.
+            let load = |(weight, in_flight, _): (u32, u32, bool)| in_flight * (12 / weight);
+            let least = pool.iter().filter(|it| it.2).map(|it| load(*it)).min();
+            prop_assert_eq!(Some(load(pool[picked])), least);
+        }
+    }
+
+    #[test]
+    fn a_period_of_turns_serves_each_server_its_weight_and_ends_where_it_began(
+        weights in proptest::collection::vec(1..=5_u32, 1..6),
+    ) {
+        let (mut policy, mut draw) = (policy("nginx-rr"), SplitMix64::new(1));
+        let candidates = idle(&weights);
+        let fresh = format!("{policy:?}").replace("[]", "");
+        let mut served = vec![0; weights.len()];
+        let mut states = Vec::new();
+        for _ in 0..2 {
+            for _ in 0..weights.iter().sum::<u32>() {
+                served[policy.pick(&Request::at(Time::ZERO), &candidates, &mut draw).unwrap()] += 1;
+            }
+            states.push(format!("{policy:?}"));
+        }
+        prop_assert_eq!(&states[0], &states[1]);
+        prop_assert_ne!(&states[0], &fresh);
+        prop_assert_eq!(served, weights.iter().map(|it| 2 * it).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn words_no_policy_knows_are_refused_by_all() {
+    for entry in CATALOG {
+        let refusal = (entry.build)(&["no_such_option=1"]).unwrap_err();
+        assert_eq!(refusal.word, 0, "{}", entry.id);
+    }
+}
+
+#[test]
+fn an_event_about_nobody_is_ignored() {
+    let mut draw = SplitMix64::new(1);
+    for entry in CATALOG {
+        let mut policy = (entry.build)(&[]).unwrap();
+        policy.learn(3, Event::FAILURE, Time::ZERO);
+        let picked = policy.pick(&Request::at(Time::ZERO), &idle(&[1]), &mut draw);
+        assert_eq!(picked, Some(0), "{}", entry.id);
+    }
+}
