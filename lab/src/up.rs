@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
+    thread,
     time::Duration,
 };
 
@@ -31,10 +32,11 @@ pub fn run(plan: &Plan, out: &mut impl Write) -> Result<()> {
         it => it?,
     };
     show(&mut shop, plan, out)?;
-    while !signals.wait(LOOK_AGAIN)? {
+    while !signals.received() {
         if let Some(end) = shop.first_end() {
             bail!("{end}");
         }
+        thread::sleep(LOOK_AGAIN);
     }
     Ok(())
 }
