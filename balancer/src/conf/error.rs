@@ -141,7 +141,8 @@ pub fn render(problems: &[ConfError], marks: Marks) -> String {
         Marks::Plain => GraphicalTheme::unicode_nocolor(),
         Marks::Colored => GraphicalTheme::unicode(),
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).without_syntax_highlighting();
+    let handler =
+        GraphicalReportHandler::new_themed(theme).with_width(WIDTH).without_syntax_highlighting();
     for problem in problems {
         handler.render_report(&mut text, &Marked::new(problem)).expect("a string takes every text");
     }
@@ -240,7 +241,7 @@ nginx: [emerg] unknown directive \"leastconn\" in nginx.conf:2
    ╰────
   help: did you mean `least_conn`?
 ";
-        assert_eq!(render(&[problem.clone()], Marks::Plain), expected);
+        assert_eq!(render(std::slice::from_ref(&problem), Marks::Plain), expected);
         let lines = render(&[problem], Marks::Absent);
         assert_eq!(lines, expected.lines().next().unwrap().to_owned() + "\n");
     }

@@ -35,7 +35,7 @@ impl Source {
     pub fn position(&self, offset: u32) -> (usize, usize) {
         let before = &self.bytes[..self.bytes.len().min(offset as usize)];
         let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
-        let line = before.iter().filter(|it| **it == b'\n').count() + 1;
+        let line = before.split(|it| *it == b'\n').count();
         (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
     }
 }
@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn columns_count_characters() {
         let source = Source { name: None, bytes: "a\nä\u{20ac} x\n".as_bytes().to_vec() };
-        for (offset, expected) in [(0, (1, 1)), (2, (2, 1)), (4, (2, 2)), (7, (2, 3)), (8, (2, 4))] {
+        for (offset, expected) in [(0, (1, 1)), (2, (2, 1)), (4, (2, 2)), (7, (2, 3)), (8, (2, 4))]
+        {
             assert_eq!(source.position(offset), expected, "offset {offset}");
         }
         assert_eq!(source.position(99), (3, 1), "beyond the end");

@@ -1,0 +1,253 @@
+//! Which checks does a directive pass before its module sees it, and what became of it?
+//!
+//! Each directive of a block is looked up in the rows, checked as nginx checks it, in nginx's
+//! order and with nginx's texts, and given exactly one verdict: nothing is ignored in silence.
+//!
+//! Source: nginx `ngx_conf_file.c`, `ngx_conf_handler`.
+
+use std::collections::HashSet;
+
+use super::catalog::Catalog;
+use super::directive::{Directive, Word};
+use super::error::{ConfError, Level};
+use super::row::{Block, Effect, Origin, Row, Rows};
+use super::source::Span;
+use super::suggest;
+
+/// One walk over a configuration: what is wrong with it, and what became of each directive.
+pub struct Reading<'a> {
+    catalog: &'a Catalog,
+    dialect: Dialect,
+    /// What was found, in the order of finding: see [`super::error::sort`].
+    pub problems: Vec<ConfError>,
+    /// What became of each directive, in the order of reading.
+    pub judgements: Vec<Judgement>,
+}
+
+/// Which words are understood.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dialect {
+    /// nginx's and our own.
+    Extended,
+    /// nginx's alone.
+    Strict,
+}
+
+/// What became of one directive, or of one parameter of a directive.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The directive's name; for a parameter, name and parameter.
+    pub subject: String,
+    /// Where it stands.
+    pub span: Span,
+    /// The block it stands in.
+    pub block: Block,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a directive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It behaves as in nginx.
+    Honoured,
+    /// It is a word of our own, and does what its documentation says.
+    Extension,
+    /// It is checked and does nothing, for this reason.
+    WithoutEffect(&'static str),
+    /// It stops the start, for this reason.
+    Refused(String),
+}
+
+/// The directives that a block has already set once.
+#[derive(Debug, Default)]
+pub struct Seen {
+    names: HashSet<&'static str>,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins; `catalog` holds every row of the program.
+    #[must_use]
+    pub const fn new(catalog: &'a Catalog, dialect: Dialect) -> Self {
+        Self { catalog, dialect, problems: Vec::new(), judgements: Vec::new() }
+    }
+
+    /// Applies the directives of one block to its settings.
+    pub fn apply<S>(
+        &mut self,
+        block: Block,
+        directives: &[Directive],
+        tables: &[&dyn Rows<S>],
+        settings: &mut S,
+    ) {
+        let mut seen = Seen::default();
+        for directive in directives {
+            let known =
+                tables.iter().any(|it| it.apply(directive, block, settings, &mut seen, self));
+            if !known {
+                let error = self.misplaced(directive, block);
+                self.judge(directive, block, Err(error), Verdict::Honoured);
+            }
+        }
+    }
+
+    /// Tells a problem that is found beside a setter, for instance at the end of a block.
+    pub fn tell(&mut self, problem: ConfError) {
+        self.problems.push(problem);
+    }
+
+    /// Records that one parameter of a directive does nothing, and why.
+    pub fn without_effect(
+        &mut self,
+        directive: &Directive,
+        block: Block,
+        parameter: &Word,
+        reason: &'static str,
+    ) {
+        self.judgements.push(Judgement {
+            subject: format!("{} {parameter}", directive.name()),
+            span: parameter.span.clone(),
+            block,
+            verdict: Verdict::WithoutEffect(reason),
+        });
+    }
+
+    /// Whether anything found so far refuses the configuration.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.problems.iter().any(|it| it.level == Level::Emerg)
+    }
+
+    pub(super) fn apply_row<S>(
+        &mut self,
+        directive: &Directive,
+        block: Block,
+        row: &Row<S>,
+        origin: Origin,
+        settings: &mut S,
+        seen: &mut Seen,
+    ) {
+        let verdict = match (&row.effect, origin) {
+            (
+                Effect::Nothing(reason)
+                | Effect::Checked(_, reason)
+                | Effect::CheckedEach(_, reason),
+                _,
+            ) => Verdict::WithoutEffect(reason),
+            (_, Origin::Nginx) => Verdict::Honoured,
+            (_, Origin::Extension) => Verdict::Extension,
+        };
+        let result = self.check(directive, row, origin, seen).and_then(|()| match row.effect {
+            Effect::Set(set) | Effect::Add(set) => set(settings, directive),
+            Effect::Read(read) | Effect::Open(read) => read(settings, directive, self),
+            Effect::Checked(check, _) | Effect::CheckedEach(check, _) => check(directive),
+            Effect::Nothing(_) | Effect::Refused(_) => Ok(()),
+        });
+        self.judge(directive, block, result, verdict);
+    }
+
+    /// The checks that need no settings, in nginx's order.
+    fn check<S>(
+        &self,
+        directive: &Directive,
+        row: &Row<S>,
+        origin: Origin,
+        seen: &mut Seen,
+    ) -> Result<(), ConfError> {
+        let name = directive.name();
+        if let Effect::Refused(help) = row.effect {
+            return Err(unknown(name).with_help(help));
+        }
+        if origin == Origin::Extension && self.dialect == Dialect::Strict {
+            return Err(unknown(name).with_help("this is a word of balancer, not of nginx"));
+        }
+        let opens = matches!(row.effect, Effect::Open(_));
+        if directive.block.is_some() && !opens {
+            let reason = format!("directive \"{name}\" is not terminated by \";\"");
+            let error = ConfError::new(reason, directive.span.clone());
+            return Err(match lost_semicolon(directive) {
+                Some(word) => error.with_help(format!("is a `;` missing before `{word}`?")),
+                None => error,
+            });
+        }
+        if directive.block.is_none() && opens {
+            let reason = format!("directive \"{name}\" has no opening \"{{\"");
+            return Err(ConfError::new(reason, directive.mark.clone()));
+        }
+        if !row.arguments.contains(&directive.arguments().len()) {
+            let reason = format!("invalid number of arguments in \"{name}\" directive");
+            let error = ConfError::new(reason, directive.span.clone());
+            return Err(match lost_semicolon(directive) {
+                Some(word) => error.with_help(format!("is a `;` missing before `{word}`?")),
+                None => error,
+            });
+        }
+        let once = matches!(row.effect, Effect::Set(_) | Effect::Nothing(_) | Effect::Checked(..));
+        if once && !seen.names.insert(row.name) {
+            return Err(name.refuse(format!("\"{name}\" directive is duplicate")));
+        }
+        Ok(())
+    }
+
+    /// The refusal of a directive that no row of this block knows.
+    fn misplaced(&self, directive: &Directive, block: Block) -> ConfError {
+        let name = directive.name();
+        if let Some(help) = self.catalog.refused(name) {
+            return unknown(name).with_help(help);
+        }
+        let within = self.catalog.blocks_of(name, self.dialect);
+        if *name == "include" {
+            return include_refused(directive);
+        }
+        let (error, help) = if within.is_empty() {
+            (unknown(name), suggest::unknown(name, block, self.catalog, self.dialect))
+        } else {
+            let reason = format!("\"{name}\" directive is not allowed here");
+            (name.refuse(reason), Some(suggest::belongs(name, &within)))
+        };
+        match help {
+            Some(help) => error.with_help(help),
+            None => error,
+        }
+    }
+
+    /// Records the verdict, and the problem if there is one.
+    fn judge(
+        &mut self,
+        directive: &Directive,
+        block: Block,
+        result: Result<(), ConfError>,
+        verdict: Verdict,
+    ) {
+        let verdict = match result {
+            Ok(()) => verdict,
+            Err(problem) => {
+                let refused = problem.level == Level::Emerg;
+                let reason = problem.reason.clone();
+                self.problems.push(problem);
+                if refused { Verdict::Refused(reason) } else { verdict }
+            }
+        };
+        let subject = directive.name().to_string();
+        self.judgements.push(Judgement { subject, span: directive.span.clone(), block, verdict });
+    }
+}
+
+fn unknown(name: &Word) -> ConfError {
+    name.refuse(format!("unknown directive \"{name}\""))
+}
+
+/// The parser follows every `include` that has one argument and no block; the others end here.
+fn include_refused(directive: &Directive) -> ConfError {
+    let reason = match directive.block {
+        Some(_) => "directive \"include\" is not terminated by \";\"",
+        None => "invalid number of arguments in \"include\" directive",
+    };
+    ConfError::new(reason, directive.span.clone())
+}
+
+/// The first word that begins a line of its own, where the `;` of the line before seems lost.
+fn lost_semicolon(directive: &Directive) -> Option<&Word> {
+    let (first, _) = directive.name().span.position();
+    directive.arguments().iter().find(|it| it.span.position().0 != first)
+}
