@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::Identity;
 
 /// One backend, as a policy sees it at the moment of the decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,14 +18,25 @@ pub struct Candidate {
     pub eligible: bool,
     /// What each failure takes off its effective weight, see [`crate::RoundRobin`].
     pub failure_cost: u32,
+    /// After how long without a look at it an opinion of it is old, see [`crate::LeastTime`].
+    pub fail_timeout: Duration,
+    /// What it is called, for policies that lay candidates on a ring.
+    pub identity: Identity,
 }
 
 impl Candidate {
-    /// An eligible candidate that loses its whole effective weight by a failure, which is what
-    /// nginx's default of `max_fails=1` means.
+    /// An eligible candidate without a name that loses its whole effective weight by a failure and
+    /// ten seconds for it, which are nginx's defaults.
     #[must_use]
     pub const fn new(weight: NonZeroU32, in_flight: u32) -> Self {
-        Self { weight, in_flight, eligible: true, failure_cost: weight.get() }
+        Self {
+            weight,
+            in_flight,
+            eligible: true,
+            failure_cost: weight.get(),
+            fail_timeout: Duration::from_secs(10),
+            identity: Identity::NONE,
+        }
     }
 
     /// Compares `in_flight / weight` exactly, by multiplying crosswise.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{LeastConn, Policy, Random, RandomTwo, RoundRobin};
+use crate::{
+    BoundedHash, Hash, HashConsistent, IpHash, LeastConn, LeastTime, PeakEwma, Policy, Random,
+    RandomTwo, RoundRobin,
+};
 
 /// Every policy. The directives, the simulator, the benches and the reports read this list.
 pub const CATALOG: &[Entry] = &[
@@ -40,6 +43,54 @@ pub const CATALOG: &[Entry] = &[
             ["least_conn", rest @ ..] => plain::<RandomTwo>(rest).map_err(|it| it.after(1)),
             _ => plain::<RandomTwo>(words),
         },
+    },
+    Entry {
+        id: "nginx-ip-hash",
+        name: "ip_hash",
+        directive: Some(&["ip_hash"]),
+        needs: Needs { client: true, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| plain::<IpHash>(words),
+    },
+    Entry {
+        id: "nginx-hash",
+        name: "hash",
+        directive: Some(&["hash", "KEY"]),
+        needs: Needs { key: true, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| plain::<Hash>(words),
+    },
+    Entry {
+        id: "nginx-ketama",
+        name: "hash_consistent",
+        directive: Some(&["hash", "KEY", "consistent"]),
+        needs: Needs { key: true, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| plain::<HashConsistent>(words),
+    },
+    Entry {
+        id: "bounded-hash",
+        name: "hash_consistent_bounded",
+        directive: Some(&["hash", "KEY", "consistent", "bounded="]),
+        needs: Needs { key: true, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| Ok(Box::new(BoundedHash::from_words(words)?)),
+    },
+    Entry {
+        id: "nginx-least-time",
+        name: "least_time",
+        directive: Some(&["least_time"]),
+        needs: Needs { hears: Hears::Heads, ..Needs::FAILURES },
+        refuses: &[],
+        build: |words| Ok(Box::new(LeastTime::from_words(words)?)),
+    },
+    Entry {
+        id: "peak-ewma",
+        name: "peak_ewma",
+        directive: Some(&["peak_ewma"]),
+        needs: Needs { hears: Hears::Ends, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| Ok(Box::new(PeakEwma::from_words(words)?)),
     },
 ];
 
@@ -87,8 +138,10 @@ pub enum Hears {
     Nothing,
     /// [`crate::Event::Failure`]; the others make no difference.
     Failures,
-    /// All of them.
-    Everything,
+    /// The end of every request.
+    Ends,
+    /// The end of every request, and [`crate::Event::Head`] before it.
+    Heads,
 }
 
 /// A policy that was asked for, ready to pick.
@@ -178,6 +231,11 @@ mod tests {
         check("random", Ok("nginx-random"));
         check("random two", Ok("nginx-random-two"));
         check("random two least_conn", Ok("nginx-random-two"));
+        check("hash $request_uri", Ok("nginx-hash"));
+        check("hash consistent", Ok("nginx-hash"));
+        check("hash $request_uri consistent", Ok("nginx-ketama"));
+        check("hash $request_uri consistent bounded=1.5", Ok("bounded-hash"));
+        check("least_time header inflight", Ok("nginx-least-time"));
     }
 
     #[test]
@@ -185,6 +243,11 @@ mod tests {
         check("leastconn", Err(0));
         check("least_conn two", Err(1));
         check("random three", Err(1));
+        check("hash", Err(1));
+        check("hash $request_uri inconsistent", Err(2));
+        check("hash $request_uri consistent limited", Err(3));
+        check("hash $request_uri consistent bounded=0", Err(3));
+        check("least_time header outflight", Err(2));
         check("random two most_conn", Err(2));
         check("random two least_conn least_conn", Err(3));
     }

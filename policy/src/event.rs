@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-/// The end of a request that was placed. Each placed request ends in exactly one of these.
+/// What happens to a request that was placed. Each one ends in exactly one [`Self::Success`],
+/// [`Self::Failure`] or [`Self::Abandoned`].
 ///
 /// Durations count from the pick, connecting included.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The head of an answer came and the request goes on. Only for [`crate::Hears::Heads`].
+    Head {
+        /// Until the end of the head, which is the first byte where there is no head.
+        elapsed: Duration,
+    },
     /// A whole answer came back, whatever its status, and nothing was charged to the backend.
     Success {
-        /// Until the end of the head of the answer, which is the first byte where there is no head.
+        /// Until the end of the head, as in [`Self::Head`].
         head: Duration,
         /// Until the end of the body.
         total: Duration,
@@ -19,11 +25,15 @@ pub enum Event {
     },
     /// The backend is charged with a failure: see [`crate::Class::is_charged`].
     Failure {
+        /// Until the end of the head, `None` if it did not come.
+        head: Option<Duration>,
         /// Until the failure was known.
         total: Duration,
     },
     /// The request ended and says nothing about the backend: the client left, or we stopped.
     Abandoned {
+        /// Until the end of the head, `None` if it did not come.
+        head: Option<Duration>,
         /// Until the end.
         total: Duration,
     },
@@ -31,7 +41,7 @@ pub enum Event {
 
 impl Event {
     /// A failure known at once, such as a refused connection.
-    pub const FAILURE: Self = Self::Failure { total: Duration::ZERO };
+    pub const FAILURE: Self = Self::Failure { head: None, total: Duration::ZERO };
 
     /// An answer with status 200 which came in one piece after `total`.
     #[must_use]

@@ -89,6 +89,7 @@ mod tests {
     use super::*;
 
     const TERMS: Terms = Terms {
+        identity: crate::Identity::NONE,
         weight: NonZeroU32::MIN,
         max_fails: NonZeroU32::new(2),
         fail_timeout: std::time::Duration::from_secs(10),

@@ -28,7 +28,8 @@ impl Policy for LeastConn {
         if tied.all(|(_, it)| it.cmp_load(least).is_ne()) {
             return Some(first);
         }
-        self.ties.pick_among(candidates, |_, it| it.eligible && it.cmp_load(least).is_eq())
+        let tied = eligible().filter(|(_, it)| it.cmp_load(least).is_eq());
+        self.ties.pick_among(candidates, tied.map(|(position, _)| position))
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {

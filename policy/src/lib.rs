@@ -12,14 +12,25 @@
 mod candidate;
 mod catalog;
 mod cumulative;
+mod digest;
 mod draw;
 mod event;
+mod ewma;
+mod hash;
+mod hash_consistent;
 mod health;
+mod identity;
+mod ip_hash;
 mod least_conn;
+mod least_time;
+mod options;
+mod pair;
+mod published;
 mod random;
 mod record;
 mod request;
 mod retry;
+mod ring;
 mod round_robin;
 mod slots;
 mod terms;
@@ -33,8 +44,15 @@ pub use candidate::Candidate;
 pub use catalog::{Built, CATALOG, Choice, Entry, Hears, Needs, Refusal};
 pub use draw::{Draw, SplitMix64};
 pub use event::Event;
+pub use ewma::Ewma;
+pub use hash::Hash;
+pub use hash_consistent::{BoundedHash, HashConsistent};
 pub use health::{Health, Transition};
+pub use identity::Identity;
+pub use ip_hash::IpHash;
 pub use least_conn::LeastConn;
+pub use least_time::LeastTime;
+pub use published::peak_ewma::PeakEwma;
 pub use random::{Random, RandomTwo};
 pub use record::Record;
 pub use request::Request;
@@ -65,6 +83,9 @@ pub trait Policy: Debug + Send {
 
     /// Takes over a new list: the candidate now at `i` stood at `from[i]`, or is new.
     fn relist(&mut self, from: &[Option<usize>]);
+
+    /// Takes note of a request that went to `position` unasked, because its session is bound there.
+    fn bind(&mut self, _position: usize, _request: &Request<'_>, _candidates: &[Candidate]) {}
 
     /// Learns what became of a request placed at `position`. [`Entry::needs`] says who listens.
     fn learn(&mut self, _position: usize, _event: Event, _now: Time) {}

@@ -1,6 +1,7 @@
 //! Does chance serve as well as counting?
 
 use crate::cumulative::Cumulative;
+use crate::pair::{Pair, REDRAWS};
 use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 
 /// Draws by weight; a candidate that is not eligible is drawn again, more than 20 times is round robin.
@@ -52,8 +53,7 @@ impl Policy for Random {
 /// as in [`Random`]. A binary search for each draw, no allocation.
 #[derive(Debug, Default)]
 pub struct RandomTwo {
-    weights: Cumulative,
-    fallback: RoundRobin,
+    pair: Pair,
 }
 
 impl Policy for RandomTwo {
@@ -63,38 +63,19 @@ impl Policy for RandomTwo {
         candidates: &[Candidate],
         draw: &mut dyn Draw,
     ) -> Option<usize> {
-        if 1 < candidates.len() {
-            self.weights.fit(candidates);
-            self.fallback.fit(candidates.len());
-            let mut first = None;
-            let mut in_vain = 0;
-            while in_vain <= REDRAWS {
-                let drawn = self.weights.draw(draw)?;
-                match first {
-                    None if candidates[drawn].eligible => first = Some(drawn),
-                    Some(first) if candidates[drawn].eligible && drawn != first => {
-                        let busier = candidates[drawn].cmp_load(&candidates[first]).is_gt();
-                        return Some(if busier { first } else { drawn });
-                    }
-                    _ => in_vain += 1,
-                }
-            }
-        }
-        self.fallback.pick(request, candidates, draw)
+        let second_wins =
+            |first: usize, second: usize| candidates[second].cmp_load(&candidates[first]).is_le();
+        self.pair.pick(request, candidates, draw, second_wins)
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
-        self.weights.forget();
-        self.fallback.relist(from);
+        self.pair.relist(from);
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
-        self.fallback.learn(position, event, now);
+        self.pair.learn(position, event, now);
     }
 }
-
-/// How many draws may fail before round robin takes over.
-const REDRAWS: u32 = 20;
 
 #[cfg(test)]
 mod tests {

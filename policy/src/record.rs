@@ -29,7 +29,7 @@ impl Record {
                 self.failures += 1;
                 self.health.fail(now, terms)
             }
-            Event::Abandoned { .. } => None,
+            Event::Abandoned { .. } | Event::Head { .. } => None,
         };
         match transition {
             Some(Transition::Down) => {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_client_that_left_proves_nothing() {
         let mut record = Record::default();
-        let left = Event::Abandoned { total: Duration::from_mins(1) };
+        let left = Event::Abandoned { head: None, total: Duration::from_mins(1) };
         assert_eq!(record.observe(left, Time::ZERO, &Terms::default()), None);
         assert_eq!(record, Record::default());
     }

@@ -45,27 +45,31 @@ impl RoundRobin {
         self.turns.fit(len);
     }
 
-    /// Takes one turn among the candidates which `takes_part` accepts; the first of equals wins.
+    /// Takes one turn among the candidates at `positions`; the first of equals wins.
     pub(crate) fn pick_among(
         &mut self,
         candidates: &[Candidate],
-        takes_part: impl Fn(usize, &Candidate) -> bool,
+        positions: impl Iterator<Item = usize>,
     ) -> Option<usize> {
         let turns = self.turns.fit(candidates.len());
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;
-        for (position, (turn, candidate)) in turns.iter_mut().zip(candidates).enumerate() {
-            if takes_part(position, candidate) {
-                total += turn.join(candidate);
-                if best.is_none_or(|(_, current)| current < turn.current) {
-                    best = Some((position, turn.current));
-                }
+        for position in positions {
+            let turn = &mut turns[position];
+            total += turn.join(&candidates[position]);
+            if best.is_none_or(|(_, current)| current < turn.current) {
+                best = Some((position, turn.current));
             }
         }
         let (position, _) = best?;
         turns[position].current -= total;
         Some(position)
     }
+}
+
+/// Positions of the candidates that may be picked.
+pub(crate) fn eligible(candidates: &[Candidate]) -> impl Iterator<Item = usize> {
+    candidates.iter().enumerate().filter_map(|(position, it)| it.eligible.then_some(position))
 }
 
 impl Policy for RoundRobin {
@@ -75,7 +79,22 @@ impl Policy for RoundRobin {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        self.pick_among(candidates, |_, it| it.eligible)
+        self.pick_among(candidates, eligible(candidates))
+    }
+
+    /// A bound request takes the turn of its candidate, at most one turn ahead of the others.
+    fn bind(&mut self, position: usize, _request: &Request<'_>, candidates: &[Candidate]) {
+        self.turns.fit(candidates.len());
+        let Some(bound) = candidates.get(position) else { return };
+        let total = candidates.iter().map(|it| i64::from(it.weight.get())).sum::<i64>();
+        if self.turns[position].current <= i64::from(bound.weight.get()) - total {
+            return;
+        }
+        let mut paid = 0;
+        for it in eligible(candidates) {
+            paid += self.turns[it].join(&candidates[it]);
+        }
+        self.turns[position].current -= paid;
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
@@ -123,7 +142,7 @@ mod tests {
         let states =
             [[-2, 1, 1], [-4, 2, 2], [1, -4, 3], [-1, -3, 4], [4, -2, -2], [2, -1, -1], [0, 0, 0]];
         for expected in states {
-            policy.pick_among(&candidates, |_, _| true);
+            policy.pick_among(&candidates, 0..3);
             assert_eq!([0, 1, 2].map(|it: usize| policy.turns[it].current), expected);
         }
     }
@@ -133,7 +152,7 @@ mod tests {
         let mut policy = RoundRobin::default();
         let mut candidates = pool("5 1");
         candidates[0].failure_cost = 5 / 2;
-        policy.pick_among(&candidates, |_, _| true);
+        policy.pick_among(&candidates, 0..2);
         let mut effective_after = |failures: usize| {
             for _ in 0..failures {
                 policy.learn(0, Event::FAILURE, Time::ZERO);
@@ -145,6 +164,19 @@ mod tests {
         assert_eq!(effective_after(2), 1);
         assert_eq!([(); 5].map(|()| effective_after(0)), [2, 3, 4, 5, 5]);
         assert_eq!(effective_after(3), 0);
+    }
+
+    #[test]
+    fn a_bound_request_takes_a_turn_but_never_two_in_advance() {
+        let mut policy = RoundRobin::default();
+        let (candidates, request) = (pool("1 1 1"), Request::at(Time::ZERO));
+        let mut current_after_binding = || {
+            policy.bind(0, &request, &candidates);
+            [0, 1, 2].map(|it: usize| policy.turns[it].current)
+        };
+        assert_eq!(current_after_binding(), [-2, 1, 1]);
+        assert_eq!(current_after_binding(), [-2, 1, 1]);
+        assert_eq!(letters(&served(&mut policy, &candidates, "bca")), "bca");
     }
 
     #[test]

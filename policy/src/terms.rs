@@ -3,11 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::{Candidate, Time};
+use crate::{Candidate, Identity, Time};
 
 /// The parameters of one `server` line. They apply to old facts at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Terms {
+    /// What the server is called.
+    pub identity: Identity,
     /// Share of the traffic relative to the others.
     pub weight: NonZeroU32,
     /// Failures within `fail_timeout` that take the server out, `None` (nginx: 0) for never.
@@ -27,6 +29,7 @@ impl Default for Terms {
     /// nginx's: weight 1, one failure within ten seconds, no limit.
     fn default() -> Self {
         Self {
+            identity: Identity::NONE,
             weight: NonZeroU32::MIN,
             max_fails: Some(NonZeroU32::MIN),
             fail_timeout: Duration::from_secs(10),
@@ -46,6 +49,8 @@ impl Terms {
         let has_room = self.max_conns.is_none_or(|limit| in_flight < limit.get());
         let mut candidate = Candidate::new(self.weight, in_flight);
         candidate.eligible = !self.down && has_room && usable_from <= now;
+        candidate.fail_timeout = self.fail_timeout;
+        candidate.identity = self.identity;
         candidate.failure_cost = self.max_fails.map_or(0, |it| self.weight.get() / it);
         candidate
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::{Candidate, Draw, Policy, Request, SplitMix64, Time};
+use crate::{Candidate, Draw, Identity, Policy, Request, SplitMix64, Time};
 
 /// One word per backend, `weight:in_flight` or `weight`; a leading `!` marks it as not eligible.
 #[track_caller]
@@ -16,6 +16,17 @@ pub(crate) fn pool(backends: &str) -> Vec<Candidate> {
         candidate
     };
     backends.split_whitespace().map(backend).collect()
+}
+
+/// The same pool, named `127.0.0.1:18081` and so on, as the pools on which nginx was recorded.
+#[track_caller]
+pub(crate) fn named(backends: &str) -> Vec<Candidate> {
+    let mut candidates = pool(backends);
+    for (port, candidate) in (18081..).zip(&mut candidates) {
+        let address = format!("127.0.0.1:{port}");
+        candidate.identity = Identity::new(&address, &address);
+    }
+    candidates
 }
 
 /// Picks once for each letter of `like`; a blank there becomes a blank in [`letters`].

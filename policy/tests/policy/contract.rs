@@ -7,7 +7,7 @@ use std::time::Duration;
 use policy::{CATALOG, Candidate, Entry, Event, Policy, Request, SplitMix64, Time};
 use proptest::prelude::*;
 
-use crate::pool::{idle, policy};
+use crate::pool::{idle, named, policy};
 
 /// One thing that may happen to a pool.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl Pool {
     fn new(entry: &Entry, weights: &[u32]) -> Self {
         let policy = (entry.build)(&[]).unwrap();
         let draw = SplitMix64::new(7);
-        Self { policy, candidates: idle(weights), running: Vec::new(), draw, now: Time::ZERO }
+        Self { policy, candidates: named(weights), running: Vec::new(), draw, now: Time::ZERO }
     }
 
     /// Plays one step and returns the pick, if it was one.
@@ -67,16 +67,20 @@ impl Pool {
                 let total = Duration::from_millis(u64::from(*after_ms));
                 self.now = self.now + total;
                 self.candidates[position].in_flight -= 1;
+                let head = (how % 2 == 0).then_some(total / 2);
+                if let Some(elapsed) = head {
+                    self.policy.learn(position, Event::Head { elapsed }, self.now);
+                }
                 let event = match how {
                     0 => Event::success(total),
-                    1 => Event::Failure { total },
-                    _ => Event::Abandoned { total },
+                    1 => Event::Failure { head, total },
+                    _ => Event::Abandoned { head, total },
                 };
                 self.policy.learn(position, event, self.now);
             }
             Step::End { .. } => (),
             Step::Relist { from, weights } => {
-                self.candidates = idle(weights);
+                self.candidates = named(weights);
                 self.running.clear();
                 self.policy.relist(from);
             }

@@ -1,0 +1,3 @@
+//! Policies from papers and from libraries that are not proxies.
+
+pub(crate) mod peak_ewma;

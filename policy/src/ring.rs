@@ -1,0 +1,89 @@
+//! Where on the ring do the servers' points lie?
+
+use crate::{Candidate, digest::Crc32};
+
+/// The points of all servers, sorted, and the candidates that share each server's name.
+///
+/// Source: nginx `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_update_chash` and
+/// `ngx_http_upstream_find_chash_point`.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    /// Hash, and which of `groups` it belongs to. No hash stands twice.
+    points: Vec<(u32, usize)>,
+    /// Positions of the candidates of one name.
+    groups: Vec<Vec<usize>>,
+    len: usize,
+}
+
+impl Ring {
+    /// Lays the points unless that is done. Allocates only for a list not seen before.
+    pub(crate) fn fit(&mut self, candidates: &[Candidate]) {
+        if self.len == candidates.len() {
+            return;
+        }
+        *self = Self { len: candidates.len(), ..Self::default() };
+        let mut names = Vec::<(u32, usize)>::new();
+        for (position, candidate) in candidates.iter().enumerate() {
+            let name = candidate.identity.line;
+            let group = match names.binary_search_by_key(&name.end(), |it| it.0) {
+                Ok(at) => names[at].1,
+                Err(at) => {
+                    names.insert(at, (name.end(), self.groups.len()));
+                    self.groups.push(Vec::new());
+                    self.groups.len() - 1
+                }
+            };
+            self.groups[group].push(position);
+            let hashes = points(name).take(160 * candidate.weight.get() as usize);
+            self.points.extend(hashes.map(|it| (it, group)));
+        }
+        self.points.sort_unstable();
+        self.points.dedup_by_key(|it| it.0);
+    }
+
+    /// Makes the next [`Self::fit`] lay the points anew.
+    pub(crate) fn forget(&mut self) {
+        self.len = 0;
+    }
+
+    /// The candidates of each point from the first that is not below `hash`, once around.
+    pub(crate) fn from(&self, hash: u32) -> impl Iterator<Item = &[usize]> {
+        let first = self.points.partition_point(|(it, _)| *it < hash);
+        let (before, after) = self.points.split_at(first);
+        after.iter().chain(before).map(|(_, group)| self.groups[*group].as_slice())
+    }
+}
+
+/// The endless sequence of a server's points, each hashed from the one before.
+fn points(name: Crc32) -> impl Iterator<Item = u32> {
+    let mut previous = 0_u32;
+    std::iter::repeat_with(move || {
+        previous = name.then(&previous.to_le_bytes()).end();
+        previous
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    #[track_caller]
+    fn check(line: &str, expected: [u32; 4]) {
+        let first = points(Identity::new(line, "").line).take(4).collect::<Vec<_>>();
+        assert_eq!(first, expected, "{line}");
+    }
+
+    #[test]
+    fn points_are_as_nginx_lays_them() {
+        check("127.0.0.1:18081", [107_741_689, 3_706_434_429, 1_791_921_449, 3_399_818_008]);
+        check("10.0.0.1:443", [3_927_464_997, 3_667_281_858, 43_317_179, 1_807_998_681]);
+    }
+
+    #[test]
+    fn a_hash_between_two_points_belongs_to_the_next_and_the_ring_closes() {
+        let ring = Ring { points: vec![(10, 0), (20, 1)], groups: vec![vec![0], vec![1]], len: 2 };
+        let owner = |hash| ring.from(hash).next().map(|it| it[0]);
+        assert_eq!([10, 11, 20, 21].map(owner), [Some(0), Some(1), Some(1), Some(0)]);
+    }
+}
