@@ -1,7 +1,8 @@
 """What became of the requests, second by second: `<prefix>_outcomes.csv` beside Locust's own files.
 
 One row per second, endpoint and answering instance. Times of successes and of failures stand apart,
-because a median over both describes neither. Written when `--csv PREFIX` is given.
+because a median over both describes neither. `<prefix>_errors.csv` counts each error text: Locust's
+own file of failures may lack the last second. Both are written when `--csv PREFIX` is given.
 """
 
 import csv
@@ -81,6 +82,11 @@ class Recorder:
             rows.writerow(COLUMNS)
             for key in sorted(self.cells):
                 rows.writerow([*key, *self.cells[key].row()])
+        with open(f"{prefix}_errors.csv", "w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(("occurrences", "method", "endpoint", "error"))
+            for error in sorted(self.environment.stats.errors.values(), key=lambda it: -it.occurrences):
+                rows.writerow((error.occurrences, error.method, error.name, error.error))
 
 
 def class_of(response, exception):

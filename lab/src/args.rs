@@ -1,17 +1,21 @@
 //! What may be asked of the lab on the command line.
 
-use std::{io::Write, num::NonZeroU8};
+use std::{ffi::OsString, io::Write, net::SocketAddr, num::NonZeroU8, path::PathBuf};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    load::{self, Load},
     shop::{Data, Plan, Seed},
-    up,
+    up, with_data,
 };
 
 /// Where the shop listens unless told otherwise.
 pub const SHOP: &str = "127.0.0.1:8080";
+
+/// Where its balancer's admin listener answers unless told otherwise.
+pub const ADMIN: &str = "127.0.0.1:8081";
 
 /// Which policy, and when? Runs the shop behind the balancer and loads it.
 #[derive(Debug, Parser)]
@@ -41,6 +45,36 @@ enum Subject {
         #[arg(long, default_value = "8080")]
         port: u16,
     },
+    /// Sends Locust's users to a running shop; exit code 1 when a request fails
+    Load {
+        /// Users at the end of the ramp
+        #[arg(long, default_value = "150")]
+        users: u32,
+        /// Users started per second
+        #[arg(long, default_value = "2")]
+        rate: f64,
+        /// Length of the run from its start, the ramp included
+        #[arg(long, default_value = "120s")]
+        time: String,
+        /// A file of locust/, without its ending
+        #[arg(long, default_value = "locustfile")]
+        script: String,
+        /// Where the balancer answers clients
+        #[arg(long, default_value = SHOP)]
+        shop: SocketAddr,
+        /// Where the balancer answers /metrics
+        #[arg(long, default_value = ADMIN)]
+        admin: SocketAddr,
+        /// Keeps Locust's CSV and HTML files and the outcomes under this prefix
+        #[arg(long)]
+        csv: Option<PathBuf>,
+    },
+    /// Runs a command, such as the tests, with `TEST_DATABASE_URL` of a private MariaDB
+    Data {
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
 }
 
 impl Args {
@@ -50,6 +84,10 @@ impl Args {
             Subject::Up { replicas, policy, data, seed, port } => {
                 up::run(&Plan { replicas, policy, data, seed, port }, out)
             }
+            Subject::Load { users, rate, time, script, shop, admin, csv } => {
+                load::run(&Load { users, rate, time, script, shop, admin, csv }, out)
+            }
+            Subject::Data { command } => with_data::run(&command),
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Which policy, and when? The lab runs the whole product to find out.
 //!
 //! Reading order: [`args`] is what may be asked; [`up`] shows a [`shop`], which is made of
-//! [`process`]es, of [`data_services`] and of one of the shipped [`configs`].
+//! [`process`]es, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it users and reads its
+//! [`metrics`].
 
 pub mod args;
 pub mod configs;
 pub mod data_services;
 pub mod http;
+pub mod load;
+pub mod metrics;
 pub mod process;
 pub mod shop;
 pub mod signals;
 pub mod up;
+pub mod with_data;

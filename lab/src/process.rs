@@ -277,12 +277,21 @@ pub fn program(name: &str) -> Result<PathBuf> {
 ///
 /// After ten seconds: this is for tests, where a condition that never holds is a failure.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(eventually_within(Duration::from_secs(10), condition), "not within 10 s: {what}");
+}
+
+/// Waits until `condition` holds, and says whether it did before the deadline.
+#[must_use]
+pub fn eventually_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + deadline;
     while !condition() {
-        assert!(Instant::now() < until, "not within 10 s: {what}");
+        if until < Instant::now() {
+            return false;
+        }
         thread::sleep(LOOK_AGAIN);
     }
+    true
 }
 
 fn keep_lines(

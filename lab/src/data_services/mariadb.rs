@@ -98,7 +98,12 @@ impl MariaDb {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}_{}_{number}", std::process::id());
         self.run(&format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4"))?;
-        Ok(format!("{}/{name}", self.account().url()))
+        Ok(format!("{}/{name}", self.base_url()))
+    }
+
+    /// The URL of the server without a database, `mysql://user:password@host:port`.
+    pub fn base_url(&self) -> String {
+        self.account().url()
     }
 
     /// Runs statements as the application account and returns what the client prints: one line per
