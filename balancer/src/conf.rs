@@ -5,8 +5,10 @@
 //! file: the one who asks brings a [`Reader`].
 //!
 //! Reading order: [`source`], `lexer`, `parser`, [`directive`], [`row`], [`reading`], [`value`],
+//! [`address`],
 //! [`error`], [`catalog`], [`suggest`], [`foreign`].
 
+pub mod address;
 pub mod catalog;
 pub mod directive;
 pub mod error;

@@ -353,3 +353,6 @@ fn unescape(written: &[u8]) -> Vec<u8> {
     }
     value
 }
+
+#[cfg(test)]
+mod tests;
