@@ -1,10 +1,8 @@
 //! Which policies are there, what are they called, and what do they need?
 
-use std::fmt;
-
 use crate::{
-    BoundedHash, Hash, HashConsistent, IpHash, LeastConn, LeastTime, PeakEwma, Policy, Random,
-    RandomTwo, RoundRobin,
+    BoundedHash, Hash, HashConsistent, IpHash, LeastConn, LeastTime, Maglev, PeakEwma, Policy,
+    Prequal, Random, RandomTwo, Refusal, RoundRobin,
 };
 
 /// Every policy. The directives, the simulator, the benches and the reports read this list.
@@ -92,6 +90,22 @@ pub const CATALOG: &[Entry] = &[
         refuses: &["backup", "slow_start"],
         build: |words| Ok(Box::new(PeakEwma::from_words(words)?)),
     },
+    Entry {
+        id: "prequal",
+        name: "prequal",
+        directive: Some(&["prequal"]),
+        needs: Needs { probes: true, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| Ok(Box::new(Prequal::from_words(words)?)),
+    },
+    Entry {
+        id: "maglev",
+        name: "maglev",
+        directive: Some(&["maglev", "KEY"]),
+        needs: Needs { key: true, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| Ok(Box::new(Maglev::from_words(words)?)),
+    },
 ];
 
 /// One policy: its names, what it needs, and how it is built.
@@ -125,10 +139,13 @@ pub struct Needs {
     pub client: bool,
     /// Which ends of requests [`Policy::learn`] has to tell it.
     pub hears: Hears,
+    /// Whether it asks for probes by [`Policy::probe`] and lives on what they find.
+    pub probes: bool,
 }
 
 impl Needs {
-    const FAILURES: Self = Self { key: false, client: false, hears: Hears::Failures };
+    const FAILURES: Self =
+        Self { key: false, client: false, hears: Hears::Failures, probes: false };
 }
 
 /// Which events a policy listens to.
@@ -144,70 +161,6 @@ pub enum Hears {
     Heads,
 }
 
-/// A policy that was asked for, ready to pick.
-#[derive(Debug)]
-pub struct Choice<'a> {
-    /// What it is.
-    pub entry: &'static Entry,
-    /// What the requests' keys are made from, if the directive names it.
-    pub key: Option<&'a str>,
-    /// The policy itself.
-    pub policy: Box<dyn Policy>,
-}
-
-impl<'a> Choice<'a> {
-    /// Builds what a directive asks for, such as `random two least_conn`; without words the default.
-    ///
-    /// Of the directives that fit, the one with most words counts.
-    pub fn of_directive(words: &[&'a str]) -> Result<Self, Refusal> {
-        let whole =
-            |own: &[&str]| own.len() == fit(own, words) && own.is_empty() == words.is_empty();
-        let fits = |it: &&Entry| it.directive.is_some_and(whole);
-        let Some(entry) = CATALOG.iter().filter(fits).max_by_key(|it| it.directive.map(<[_]>::len))
-        else {
-            let understood = CATALOG.iter().map(|it| fit(it.directive.unwrap_or(&[]), words)).max();
-            return Err(Refusal { word: understood.unwrap_or(0) });
-        };
-        let own = entry.directive.unwrap_or_default();
-        let options = own.iter().position(|it| it.ends_with('=')).unwrap_or(own.len());
-        let policy = (entry.build)(&words[options..]).map_err(|it| it.after(options))?;
-        let key = own.iter().position(|it| *it == "KEY").map(|it| words[it]);
-        Ok(Self { entry, key, policy })
-    }
-}
-
-/// Words which a directive or a policy does not understand.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// Position of the first such word; the number of words if one is missing.
-    pub word: usize,
-}
-
-impl Refusal {
-    /// The same refusal, seen by someone who has read `words` more in front.
-    pub(crate) const fn after(self, words: usize) -> Self {
-        Self { word: self.word + words }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid parameter at position {}", self.word)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-/// How many of the words of a directive, from the first on, are there.
-fn fit(own: &[&str], words: &[&str]) -> usize {
-    let same = |(own, word): &(&&str, &&str)| match **own {
-        "KEY" => true,
-        option if option.ends_with('=') => word.starts_with(option),
-        literal => literal == **word,
-    };
-    own.iter().zip(words).take_while(same).count()
-}
-
 /// Builds a policy without options.
 fn plain<P: Default + Policy + 'static>(words: &[&str]) -> Built {
     if words.is_empty() { Ok(Box::<P>::default()) } else { Err(Refusal { word: 0 }) }
@@ -216,41 +169,6 @@ fn plain<P: Default + Policy + 'static>(words: &[&str]) -> Built {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(directive: &str, expected: Result<&str, usize>) {
-        let words = directive.split_whitespace().collect::<Vec<_>>();
-        let chosen = Choice::of_directive(&words).map(|it| it.entry.id);
-        assert_eq!(chosen, expected.map_err(|word| Refusal { word }), "{directive}");
-    }
-
-    #[test]
-    fn directives_choose_by_their_longest_form() {
-        check("", Ok("nginx-rr"));
-        check("least_conn", Ok("nginx-least-conn"));
-        check("random", Ok("nginx-random"));
-        check("random two", Ok("nginx-random-two"));
-        check("random two least_conn", Ok("nginx-random-two"));
-        check("hash $request_uri", Ok("nginx-hash"));
-        check("hash consistent", Ok("nginx-hash"));
-        check("hash $request_uri consistent", Ok("nginx-ketama"));
-        check("hash $request_uri consistent bounded=1.5", Ok("bounded-hash"));
-        check("least_time header inflight", Ok("nginx-least-time"));
-    }
-
-    #[test]
-    fn the_first_word_not_understood_is_named() {
-        check("leastconn", Err(0));
-        check("least_conn two", Err(1));
-        check("random three", Err(1));
-        check("hash", Err(1));
-        check("hash $request_uri inconsistent", Err(2));
-        check("hash $request_uri consistent limited", Err(3));
-        check("hash $request_uri consistent bounded=0", Err(3));
-        check("least_time header outflight", Err(2));
-        check("random two most_conn", Err(2));
-        check("random two least_conn least_conn", Err(3));
-    }
 
     #[test]
     fn ids_names_and_directives_are_given_once() {

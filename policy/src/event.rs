@@ -1,9 +1,11 @@
-//! What becomes of a request?
+//! What becomes of a request, and what does a backend tell?
 
 use std::time::Duration;
 
-/// What happens to a request that was placed. Each one ends in exactly one [`Self::Success`],
-/// [`Self::Failure`] or [`Self::Abandoned`].
+/// What happens to a request that was placed, and what a backend tells about itself.
+///
+/// Each placed request ends in exactly one [`Self::Success`], [`Self::Failure`] or
+/// [`Self::Abandoned`].
 ///
 /// Durations count from the pick, connecting included.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +38,13 @@ pub enum Event {
         head: Option<Duration>,
         /// Until the end.
         total: Duration,
+    },
+    /// A probe came back.
+    Probe {
+        /// Requests in progress on the backend, from wherever they came.
+        in_flight: u32,
+        /// How long requests take there at this load.
+        latency: Duration,
     },
 }
 

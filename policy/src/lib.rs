@@ -11,6 +11,7 @@
 
 mod candidate;
 mod catalog;
+mod choice;
 mod cumulative;
 mod digest;
 mod draw;
@@ -41,7 +42,8 @@ mod time;
 use std::fmt::Debug;
 
 pub use candidate::Candidate;
-pub use catalog::{Built, CATALOG, Choice, Entry, Hears, Needs, Refusal};
+pub use catalog::{Built, CATALOG, Entry, Hears, Needs};
+pub use choice::{Choice, Refusal};
 pub use draw::{Draw, SplitMix64};
 pub use event::Event;
 pub use ewma::Ewma;
@@ -52,7 +54,9 @@ pub use identity::Identity;
 pub use ip_hash::IpHash;
 pub use least_conn::LeastConn;
 pub use least_time::LeastTime;
+pub use published::maglev::Maglev;
 pub use published::peak_ewma::PeakEwma;
+pub use published::prequal::Prequal;
 pub use random::{Random, RandomTwo};
 pub use record::Record;
 pub use request::Request;
@@ -86,6 +90,13 @@ pub trait Policy: Debug + Send {
 
     /// Takes note of a request that went to `position` unasked, because its session is bound there.
     fn bind(&mut self, _position: usize, _request: &Request<'_>, _candidates: &[Candidate]) {}
+
+    /// Names a candidate that should be asked for its load now, which [`Event::Probe`] answers.
+    ///
+    /// To be called after each pick until it answers `None`; [`Entry::needs`] says who asks at all.
+    fn probe(&mut self, _candidates: &[Candidate], _draw: &mut dyn Draw) -> Option<usize> {
+        None
+    }
 
     /// Learns what became of a request placed at `position`. [`Entry::needs`] says who listens.
     fn learn(&mut self, _position: usize, _event: Event, _now: Time) {}

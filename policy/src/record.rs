@@ -29,7 +29,7 @@ impl Record {
                 self.failures += 1;
                 self.health.fail(now, terms)
             }
-            Event::Abandoned { .. } | Event::Head { .. } => None,
+            Event::Abandoned { .. } | Event::Head { .. } | Event::Probe { .. } => None,
         };
         match transition {
             Some(Transition::Down) => {

@@ -68,7 +68,7 @@ impl Policy for PeakEwma {
             }
             Event::Success { total, .. } => total,
             Event::Failure { total, .. } => total.max(self.penalty),
-            Event::Head { .. } | Event::Abandoned { .. } => return,
+            Event::Abandoned { .. } | Event::Head { .. } | Event::Probe { .. } => return,
         };
         if let Some(time) = self.times.get_mut(position) {
             time.learn(taken, now, self.decay);
