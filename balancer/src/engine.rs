@@ -1,3 +1,132 @@
 //! One exchange: head in, phases, forward or answer, lease out.
+//!
+//! The engine is hosted by pingora-core: a [`ServerApp`](pingora_core::apps::ServerApp) is given
+//! each accepted stream. A connection lives and dies on the worker that accepted it; what workers
+//! share is [`Shared`].
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+pub use pingora_core::protocols::Stream;
+
+use crate::snapshot::Snapshot;
+
+pub mod answer;
+pub mod buffer;
+pub mod clock;
+pub mod connection;
+pub mod exchange;
+pub mod failure;
+pub mod forward;
 pub mod h1;
+pub mod peer;
+pub mod pool;
+pub mod relay;
+pub mod timer;
+
+/// What all workers look at.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration in force; the one place where it is swapped.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Client connections and requests.
+    pub stats: Stats,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Starts with a configuration, for a number of workers.
+    pub fn new(snapshot: Snapshot, workers: usize) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            stats: Stats::new(workers),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether connections end as soon as they are idle.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Lets every connection end when it is idle next; each worker's next tick tells those that are.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counts of one worker, on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerStats {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections served, all that were accepted unless a limit was met.
+    pub handled: AtomicU64,
+    /// Requests whose head was read.
+    pub requests: AtomicU64,
+    /// Connections that were closed.
+    pub closed: AtomicU64,
+    /// Connections that began to wait for a request, and that ended to.
+    pub waiting: [AtomicU64; 2],
+    /// Connections that began to read a head, and that ended to.
+    pub reading: [AtomicU64; 2],
+    /// Requests that panicked.
+    pub panics: AtomicU64,
+}
+
+/// The counts of `stub_status`, kept per worker and added up when asked for.
+#[derive(Debug)]
+pub struct Stats {
+    workers: Vec<Arc<WorkerStats>>,
+    serial: AtomicU64,
+}
+
+/// What `stub_status` shows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the words of stub_status")]
+pub struct Totals {
+    pub accepted: u64,
+    pub handled: u64,
+    pub requests: u64,
+    pub active: u64,
+    pub reading: u64,
+    pub writing: u64,
+    pub waiting: u64,
+    pub panics: u64,
+}
+
+impl Stats {
+    fn new(workers: usize) -> Self {
+        let workers = (0..workers.max(1)).map(|_| Arc::default()).collect();
+        Self { workers, serial: AtomicU64::new(0) }
+    }
+
+    /// The counts of one worker.
+    pub fn worker(&self, number: usize) -> Arc<WorkerStats> {
+        Arc::clone(&self.workers[number % self.workers.len()])
+    }
+
+    /// A number no other connection has.
+    pub fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds all workers up.
+    pub fn totals(&self) -> Totals {
+        let sum = |pick: fn(&WorkerStats) -> &AtomicU64| {
+            self.workers.iter().map(|it| pick(it).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let accepted = sum(|it| &it.accepted);
+        let handled = sum(|it| &it.handled);
+        let active = handled.saturating_sub(sum(|it| &it.closed));
+        let reading = sum(|it| &it.reading[0]).saturating_sub(sum(|it| &it.reading[1]));
+        let waiting = sum(|it| &it.waiting[0]).saturating_sub(sum(|it| &it.waiting[1]));
+        let writing = active.saturating_sub(reading + waiting);
+        let requests = sum(|it| &it.requests);
+        let panics = sum(|it| &it.panics);
+        Totals { accepted, handled, requests, active, reading, writing, waiting, panics }
+    }
+}

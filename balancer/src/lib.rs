@@ -2,3 +2,13 @@
 
 pub mod conf;
 pub mod engine;
+pub mod http;
+pub mod logs;
+pub mod snapshot;
+pub mod upstream;
+
+/// The version of nginx whose behaviour this is.
+pub const NGINX_VERSION: &str = "1.31.4";
+
+/// What answers and error pages call us, unless `server_tokens` says otherwise.
+pub const NGINX: &str = "nginx/1.31.4";

@@ -1,0 +1,224 @@
+//! Sends the request and reads the head of its answer, both at once.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use policy::{Class, Sent};
+
+use crate::engine::connection::Connection;
+use crate::engine::exchange::Exchange;
+use crate::engine::failure::{Abort, Failure};
+use crate::engine::forward::body::Body;
+use crate::engine::forward::{Request, Stop};
+use crate::engine::h1::request::Progress;
+use crate::engine::peer::Peer;
+use crate::engine::relay::{Broken, Relay, Waiting};
+use crate::engine::{Stream, buffer};
+use crate::http::proxy_pass::Announced;
+use crate::upstream::Reason;
+
+/// A request on its way to a server.
+pub(super) struct Upload {
+    relay: Relay,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Sending,
+    Done,
+    /// The server takes no more of it; it may have answered all the same.
+    Cut,
+}
+
+const READING_HEAD: &str = "reading response header from upstream";
+
+impl Upload {
+    /// Writes the head and gets ready to send it with the body.
+    pub(super) fn start(exchange: &mut Exchange, request: &Request<'_>) -> Self {
+        let mut head = std::mem::take(&mut exchange.out);
+        head.clear();
+        let announced = request.body.announced();
+        request.proxy.write_head(exchange, announced, &mut head);
+        let relay = Relay::new(head, request.body.framing(), announced == Announced::Chunked);
+        Self { relay, state: State::Sending }
+    }
+
+    /// Whether everything was sent.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether the whole body has been taken from the client.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.relay.has_read_all()
+    }
+
+    /// Bytes sent so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.relay.sent
+    }
+
+    /// Gives the memory of the head back.
+    pub(super) fn into_head(self) -> Vec<u8> {
+        self.relay.into_head()
+    }
+
+    /// How much of the request is gone.
+    pub(super) fn sent(&self, body: &Body) -> Sent {
+        match body {
+            _ if self.relay.sent == 0 => Sent::Nothing,
+            Body::Streamed(_) => Sent::Lost,
+            Body::None | Body::Held(_) => Sent::Buffered,
+        }
+    }
+
+    /// Sends what can be sent now. An error is the client's: its body cannot be read on.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Stream,
+        exchange: &mut Exchange,
+        peer: &mut Peer,
+    ) -> Result<(), Abort> {
+        if self.state != State::Sending {
+            return Ok(());
+        }
+        match self.relay.poll(context, client, &mut exchange.input, &mut peer.stream) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.state = State::Done,
+            Poll::Ready(Err(Broken::Sink(_))) => self.state = State::Cut,
+            Poll::Ready(Err(Broken::Source(_))) => return Err(Abort::ClientGone),
+            Poll::Ready(Err(Broken::Framing)) => return Err(Abort::BadBody),
+        }
+        Ok(())
+    }
+
+    /// Longest silence to bear in the present state, and what it means when it is over.
+    fn patience(&self, request: &Request<'_>) -> (Duration, Late) {
+        match (self.state, self.relay.waiting) {
+            (State::Sending, Waiting::Source) => {
+                (request.location.core.client_body_timeout, Late::Client)
+            }
+            (State::Sending, Waiting::Sink) => (request.proxy.send_timeout, Late::Sending),
+            (State::Done | State::Cut, _) => (request.proxy.read_timeout, Late::Answer),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Late {
+    Client,
+    Sending,
+    Answer,
+}
+
+impl Connection<'_> {
+    /// Sends the request and reads on until the head of the final answer is there.
+    pub(super) async fn await_head(
+        &mut self,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        peer: &mut Peer,
+        upload: &mut Upload,
+    ) -> Result<(), Stop> {
+        if exchange.reply.bytes.capacity() < buffer::ROOM {
+            exchange.reply.bytes = buffer::take();
+        }
+        let mut mark = None;
+        poll_fn(|context| {
+            if let Err(abort) = upload.poll(context, &mut self.stream, exchange, peer) {
+                return Poll::Ready(Err(Stop::Aborted(abort)));
+            }
+            if upload.state != State::Sending
+                && !request.proxy.ignore_client_abort
+                && self.client_is_gone(context, exchange)
+            {
+                return Poll::Ready(Err(Stop::Aborted(Abort::ClientGone)));
+            }
+            match poll_reply(context, exchange, request, peer, upload) {
+                Poll::Ready(done) => return Poll::Ready(done.map_err(Stop::Failed)),
+                Poll::Pending => {}
+            }
+            let (timeout, late) = upload.patience(request);
+            let now = Some((upload.relay.sent, exchange.reply.bytes.len(), late));
+            if mark != now {
+                mark = now;
+                self.deadline.arm(timeout);
+            }
+            self.deadline.poll(context).map(|()| {
+                Err(match late {
+                    Late::Client => Stop::Aborted(Abort::ClientTimeout),
+                    Late::Sending => {
+                        let action = "sending request to upstream";
+                        Stop::Failed(Failure::timeout(upload.sent(&request.body), action))
+                    }
+                    Late::Answer => {
+                        Stop::Failed(Failure::timeout(upload.sent(&request.body), READING_HEAD))
+                    }
+                })
+            })
+        })
+        .await
+    }
+}
+
+/// Reads what has arrived of the answer's head; interim answers are passed over.
+fn poll_reply(
+    context: &mut Context<'_>,
+    exchange: &mut Exchange,
+    request: &Request<'_>,
+    peer: &mut Peer,
+    upload: &Upload,
+) -> Poll<Result<(), Failure>> {
+    let failure = |class, reason, text| Failure {
+        class,
+        reason,
+        sent: upload.sent(&request.body),
+        charged: true,
+        text,
+        action: READING_HEAD,
+    };
+    let invalid = |text| Poll::Ready(Err(failure(Class::InvalidHeader, Reason::Invalid, text)));
+    loop {
+        let too_big = request.proxy.buffer_size < exchange.reply.bytes.len();
+        match exchange.response.parse(&exchange.reply.bytes) {
+            Err(bad) => return invalid(bad.0),
+            Ok(Progress::Complete) if exchange.response.end > request.proxy.buffer_size => {
+                return invalid("upstream sent too big header");
+            }
+            Ok(Progress::Complete) if exchange.response.status == 101 => {
+                if !exchange.request.upgrade {
+                    return invalid("upstream sent a switch of protocols that nobody asked for");
+                }
+                break;
+            }
+            Ok(Progress::Complete) if exchange.response.status < 200 => {
+                exchange.reply.bytes.drain(..exchange.response.end);
+                exchange.response.clear();
+                continue;
+            }
+            Ok(Progress::Complete) => break,
+            Ok(Progress::Partial) if too_big => return invalid("upstream sent too big header"),
+            Ok(Progress::Partial) => {}
+        }
+        if !exchange.reply.has_room() {
+            exchange.reply.bytes.reserve(buffer::ROOM);
+        }
+        match exchange.reply.poll_fill(context, &mut peer.stream) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(0)) => {
+                let text = "upstream prematurely closed connection";
+                return Poll::Ready(Err(failure(Class::Error, Reason::Reset, text)));
+            }
+            Poll::Ready(Err(_)) => {
+                let text = "recv() failed (104: Connection reset by peer)";
+                return Poll::Ready(Err(failure(Class::Error, Reason::Reset, text)));
+            }
+        }
+    }
+    exchange.reply.keep_head(exchange.response.end);
+    Poll::Ready(Ok(()))
+}

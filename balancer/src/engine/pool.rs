@@ -1,0 +1,149 @@
+//! This worker's idle connections to upstreams.
+//!
+//! The most recently used one of a server is taken first. How many a group keeps is counted over
+//! all workers; a connection that its server closes while idle is dropped at once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use policy::Time;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::engine::clock;
+use crate::engine::peer::Peer;
+use crate::upstream::{Backend, Upstream, take_place};
+
+/// Connections are kept apart by server and, for `local` ones, by location.
+type Key = (usize, Option<u32>);
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    idle: HashMap<Key, Vec<Idle>>,
+    /// Wakes the task that looks after closed connections.
+    keeper: Option<Waker>,
+}
+
+/// A place among the idle connections of a group, given back when dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<AtomicU32>,
+    backend: Arc<Backend>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.fetch_sub(1, Ordering::Relaxed);
+        self.backend.counters.idle.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    peer: Peer,
+    until: Time,
+    _place: Place,
+}
+
+fn key(backend: &Arc<Backend>, location: Option<u32>) -> Key {
+    (Arc::as_ptr(backend).addr(), location)
+}
+
+/// Whether the server has neither closed the connection nor sent what nobody asked for.
+///
+/// Costs no system call: the runtime knows whether anything has arrived.
+fn is_quiet(peer: &mut Peer, context: &mut Context<'_>) -> bool {
+    let mut byte = [0];
+    Pin::new(&mut peer.stream).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
+}
+
+/// Takes an idle connection to a server.
+pub fn take(backend: &Arc<Backend>, location: Option<u32>) -> Option<Peer> {
+    POOL.with_borrow_mut(|pool| {
+        let idle = pool.idle.get_mut(&key(backend, location))?;
+        let mut context = Context::from_waker(Waker::noop());
+        while let Some(Idle { mut peer, .. }) = idle.pop() {
+            if is_quiet(&mut peer, &mut context) {
+                return Some(peer);
+            }
+        }
+        None
+    })
+}
+
+/// Keeps a connection for the next request, or closes it when its group has enough.
+pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>) {
+    let now = clock::now();
+    let keepalive = &upstream.keepalive;
+    if peer.requests >= keepalive.requests || now.since(peer.opened) > keepalive.time {
+        return;
+    }
+    POOL.with_borrow_mut(|pool| {
+        if !take_place(&upstream.idle, keepalive.idle) && !pool.close_oldest(upstream) {
+            return;
+        }
+        peer.backend.counters.idle.fetch_add(1, Ordering::Relaxed);
+        let place =
+            Place { places: Arc::clone(&upstream.idle), backend: Arc::clone(&peer.backend) };
+        let keeper = pool.keeper.as_ref().unwrap_or(Waker::noop());
+        if is_quiet(&mut peer, &mut Context::from_waker(keeper)) {
+            let key = key(&peer.backend, location);
+            let until = now + keepalive.timeout;
+            pool.idle.entry(key).or_default().push(Idle { peer, until, _place: place });
+        }
+    });
+}
+
+impl Pool {
+    /// Closes this worker's least recently used connection of a group and takes its place.
+    fn close_oldest(&mut self, upstream: &Upstream) -> bool {
+        let same = |it: &Idle| Arc::ptr_eq(&it._place.places, &upstream.idle);
+        let oldest = self
+            .idle
+            .iter()
+            .filter_map(|(key, idle)| idle.first().filter(|it| same(it)).map(|it| (it.until, *key)))
+            .min();
+        if let Some(idle) = oldest.and_then(|(_, key)| self.idle.get_mut(&key)) {
+            idle.remove(0);
+        }
+        take_place(&upstream.idle, upstream.keepalive.idle)
+    }
+}
+
+/// Closes what has been idle for too long.
+pub fn expire() {
+    let now = clock::now();
+    POOL.with_borrow_mut(|pool| {
+        pool.idle.retain(|_, idle| {
+            idle.retain(|it| now < it.until);
+            !idle.is_empty()
+        });
+    });
+}
+
+/// Closes every idle connection; a stop does not wait for them.
+pub fn close_all() {
+    POOL.with_borrow_mut(|pool| pool.idle.clear());
+}
+
+/// Drops idle connections as their servers close them; never returns.
+pub async fn keep() {
+    std::future::poll_fn(|context| {
+        POOL.with_borrow_mut(|pool| {
+            pool.keeper = Some(context.waker().clone());
+            pool.idle.retain(|_, idle| {
+                idle.retain_mut(|it| is_quiet(&mut it.peer, context));
+                !idle.is_empty()
+            });
+        });
+        Poll::<()>::Pending
+    })
+    .await;
+}

@@ -1,0 +1,219 @@
+//! One direction of an exchange: decodes a body as it arrives, frames it anew, sends it on.
+//!
+//! A relay holds at most one buffer. It reads only when everything read before has been sent, so a
+//! slow receiver slows the sender down.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+
+use crate::engine::Stream;
+use crate::engine::buffer::{Input, LARGE};
+use crate::engine::h1::body::Framing;
+use crate::engine::h1::chunked::Step;
+use crate::engine::h1::write;
+
+/// Why a relay ended before its body did.
+#[derive(Debug)]
+pub enum Broken {
+    /// The sender's bytes are no valid chunked coding.
+    Framing,
+    /// The sender closed, or its connection failed.
+    Source(io::Error),
+    /// The receiver's connection failed.
+    Sink(io::Error),
+}
+
+/// On whom a relay waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Waiting {
+    /// On more bytes to send.
+    Source,
+    /// On room to send them.
+    Sink,
+}
+
+/// A body on its way, with the head that goes before it.
+#[derive(Debug)]
+pub struct Relay {
+    framing: Framing,
+    chunked: bool,
+    /// Sent first: a head, or a chunk's size.
+    before: Vec<u8>,
+    before_at: usize,
+    /// Sent next: a stretch of the source's buffer.
+    data: std::ops::Range<usize>,
+    /// Sent last: what closes a chunk or the body.
+    after: &'static [u8],
+    over: bool,
+    /// Everything sent so far, framing included, in bytes.
+    pub sent: u64,
+    /// On whom the last poll waited.
+    pub waiting: Waiting,
+}
+
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const CHUNK_END: &[u8] = b"\r\n";
+const CHUNK_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
+
+impl Relay {
+    /// Sends `head`, then the body framed by `framing`, itself in chunks if `chunked` says so.
+    pub fn new(head: Vec<u8>, framing: Framing, chunked: bool) -> Self {
+        Self {
+            framing,
+            chunked,
+            before: head,
+            before_at: 0,
+            data: 0..0,
+            after: b"",
+            over: false,
+            sent: 0,
+            waiting: Waiting::Sink,
+        }
+    }
+
+    /// Whether the whole body has been taken from the source.
+    pub fn has_read_all(&self) -> bool {
+        self.over || self.framing.is_over()
+    }
+
+    /// Gives the memory of the head back.
+    pub fn into_head(self) -> Vec<u8> {
+        self.before
+    }
+
+    /// Moves on as far as both sides allow; ready when everything is sent.
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut Stream,
+        input: &mut Input,
+        sink: &mut Stream,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            if self.before_at < self.before.len() || !self.data.is_empty() || !self.after.is_empty()
+            {
+                // The body's first bytes ride with the head.
+                if self.before_at == 0 && self.data.is_empty() && !self.over {
+                    self.decode(input)?;
+                }
+                self.waiting = Waiting::Sink;
+                let parts = [
+                    IoSlice::new(&self.before[self.before_at..]),
+                    IoSlice::new(&input.bytes[self.data.clone()]),
+                    IoSlice::new(self.after),
+                ];
+                match Pin::new(&mut *sink).poll_write_vectored(context, &parts) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(Broken::Sink(io::ErrorKind::WriteZero.into())));
+                    }
+                    Poll::Ready(Ok(sent)) => self.advance(sent),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Sink(error))),
+                }
+                continue;
+            }
+            if self.over {
+                return Poll::Ready(Ok(()));
+            }
+            if self.decode(input)? {
+                continue;
+            }
+            input.compact();
+            if !input.has_room() {
+                input.grow();
+            }
+            self.waiting = Waiting::Source;
+            match input.poll_fill(context, source) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => self.end_of_source()?,
+                Poll::Ready(Ok(_)) => {
+                    // A buffer filled to the brim belongs to a body worth larger reads.
+                    if !input.has_room() && input.bytes.capacity() < LARGE {
+                        input.grow();
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error))),
+            }
+        }
+    }
+
+    fn advance(&mut self, mut sent: usize) {
+        self.sent += sent as u64;
+        let before = sent.min(self.before.len() - self.before_at);
+        self.before_at += before;
+        sent -= before;
+        let data = sent.min(self.data.len());
+        self.data.start += data;
+        self.after = &self.after[sent - data..];
+    }
+
+    /// Takes what the buffer holds of the body; false when more has to be read first.
+    fn decode(&mut self, input: &mut Input) -> Result<bool, Broken> {
+        let start = input.at;
+        let mut end = start;
+        // Chunks that arrived together are moved together and leave as one.
+        loop {
+            let step = self.framing.step(input.unread()).map_err(|_| Broken::Framing)?;
+            match step {
+                Step::Data { skip, data } => {
+                    let from = input.at + skip;
+                    if from > end {
+                        input.bytes.copy_within(from..from + data, end);
+                    }
+                    input.at = from + data;
+                    end += data;
+                    self.over = self.framing.is_over();
+                }
+                Step::More { skip } => {
+                    input.at += skip;
+                    break;
+                }
+                Step::End { skip } => {
+                    input.at += skip;
+                    self.over = true;
+                }
+            }
+            if self.over {
+                break;
+            }
+        }
+        self.data = start..end;
+        if self.chunked {
+            self.frame();
+        }
+        Ok(self.over || !self.data.is_empty())
+    }
+
+    /// Puts a chunk's size before the data, and what closes it behind.
+    fn frame(&mut self) {
+        if self.before_at == self.before.len() {
+            self.before.clear();
+            self.before_at = 0;
+        }
+        let data = self.data.len() as u64;
+        if data > 0 {
+            write::hexadecimal(&mut self.before, data);
+            self.before.extend_from_slice(CHUNK_END);
+        }
+        self.after = match (data > 0, self.over) {
+            (true, true) => CHUNK_END_AND_LAST,
+            (true, false) => CHUNK_END,
+            (false, true) => LAST_CHUNK,
+            (false, false) => b"",
+        };
+    }
+
+    fn end_of_source(&mut self) -> Result<(), Broken> {
+        if !matches!(self.framing, Framing::UntilClose) {
+            return Err(Broken::Source(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.over = true;
+        if self.chunked {
+            self.after = LAST_CHUNK;
+        }
+        Ok(())
+    }
+}

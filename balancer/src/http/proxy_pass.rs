@@ -1,0 +1,205 @@
+//! `proxy_pass` and its relatives: what is sent to which group, and how long it may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::Retry;
+
+use crate::engine::exchange::Exchange;
+use crate::engine::h1::field::{Name, hash};
+use crate::http::variable::Template;
+use crate::upstream::Upstream;
+
+/// A `proxy_set_header` line.
+#[derive(Debug)]
+pub struct SetHeader {
+    /// As written.
+    pub name: Vec<u8>,
+    /// Of the name, to find the client's lines that it replaces.
+    pub hash: u32,
+    /// Not sent where it comes out empty.
+    pub value: Template,
+}
+
+impl SetHeader {
+    /// A line with this name and value.
+    pub fn new(name: &[u8], value: Template) -> Self {
+        Self { name: name.to_vec(), hash: hash(name), value }
+    }
+}
+
+/// One `proxy_pass`, with everything its requests need.
+#[derive(Debug)]
+pub struct Proxy {
+    /// The group, or the addresses of a plain host.
+    pub upstream: Arc<Upstream>,
+    /// Its name, for logs.
+    pub upstream_name: Arc<str>,
+    /// Which location of the configuration this is, for connections kept per location.
+    pub location: u32,
+    /// `$proxy_host`.
+    pub host: Vec<u8>,
+    /// The URI part: it replaces this many bytes of the path.
+    pub uri: Option<(Vec<u8>, usize)>,
+    /// The `Host` line.
+    pub host_header: Template,
+    /// Every other `proxy_set_header` line, in order.
+    pub set_headers: Vec<SetHeader>,
+    /// Whether the version sent is 1.0.
+    pub http_1_0: bool,
+    /// Longest wait for a connection, for each attempt.
+    pub connect_timeout: Duration,
+    /// Longest wait for room to send.
+    pub send_timeout: Duration,
+    /// Longest wait for the next bytes of the answer.
+    pub read_timeout: Duration,
+    /// When another server may be tried.
+    pub retry: Retry,
+    /// Whether a body is read before a server is picked.
+    pub request_buffering: bool,
+    /// Largest head of an answer, in bytes.
+    pub buffer_size: usize,
+    /// Whether the request goes on when its client has gone.
+    pub ignore_client_abort: bool,
+    /// Names of `proxy_hide_header`, in lower case.
+    pub hide_headers: Vec<Vec<u8>>,
+    /// Names of `proxy_pass_header`, in lower case.
+    pub pass_headers: Vec<Vec<u8>>,
+}
+
+/// Client header lines that are never passed on as they are.
+fn is_own(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Host
+            | Name::Connection
+            | Name::ProxyConnection
+            | Name::KeepAlive
+            | Name::Te
+            | Name::Expect
+            | Name::Upgrade
+            | Name::ContentLength
+            | Name::TransferEncoding
+    )
+}
+
+/// How the request's body is announced to the upstream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Announced {
+    /// Not at all.
+    None,
+    /// By its length.
+    Length(u64),
+    /// Chunk by chunk.
+    Chunked,
+}
+
+impl Proxy {
+    /// Appends the head that is sent to the upstream.
+    pub fn write_head(&self, exchange: &Exchange, body: Announced, out: &mut Vec<u8>) {
+        use crate::engine::h1::write;
+        out.extend_from_slice(exchange.text(exchange.request.method));
+        out.push(b' ');
+        self.write_target(exchange, out);
+        out.extend_from_slice(if self.http_1_0 {
+            b" HTTP/1.0\r\nHost: "
+        } else {
+            b" HTTP/1.1\r\nHost: "
+        });
+        let before = out.len();
+        self.host_header.write(exchange, out);
+        if out.len() == before {
+            out.extend_from_slice(&self.host);
+        }
+        out.extend_from_slice(b"\r\n");
+        for set in &self.set_headers {
+            let line = out.len();
+            out.extend_from_slice(&set.name);
+            out.extend_from_slice(b": ");
+            let value = out.len();
+            set.value.write(exchange, out);
+            if out.len() == value {
+                out.truncate(line);
+            } else {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        match body {
+            Announced::None => {}
+            Announced::Length(length) if !self.sets(Name::ContentLength, b"content-length") => {
+                out.extend_from_slice(b"Content-Length: ");
+                write::decimal(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            Announced::Length(_) => {}
+            Announced::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        }
+        for field in &exchange.request.fields {
+            let name = exchange.text(field.name);
+            let replaced =
+                |it: &SetHeader| it.hash == field.hash && it.name.eq_ignore_ascii_case(name);
+            if !is_own(field.known) && !self.set_headers.iter().any(replaced) {
+                write::field(out, name, exchange.text(field.value));
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn sets(&self, _known: Name, name: &[u8]) -> bool {
+        self.set_headers.iter().any(|it| it.name.eq_ignore_ascii_case(name))
+    }
+
+    fn write_target(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        let Some((uri, replaced)) = &self.uri else {
+            let target = exchange.text(exchange.request.path_and_query);
+            // An absolute target may end with its authority, or go on with its query.
+            if target.first() != Some(&b'/') {
+                out.push(b'/');
+            }
+            out.extend_from_slice(target);
+            return;
+        };
+        out.extend_from_slice(uri);
+        escape(&exchange.path[(*replaced).min(exchange.path.len())..], out);
+        if !exchange.args.is_empty() {
+            out.push(b'?');
+            out.extend_from_slice(exchange.text(exchange.args));
+        }
+    }
+
+    /// Whether a header line of the upstream's answer is kept from the client.
+    pub fn hides(&self, known: Name, name: &[u8]) -> bool {
+        let hidden_anyway = matches!(
+            known,
+            Name::Date
+                | Name::Server
+                | Name::XPad
+                | Name::XAccelExpires
+                | Name::XAccelRedirect
+                | Name::XAccelLimitRate
+                | Name::XAccelBuffering
+                | Name::XAccelCharset
+        );
+        let named = |names: &[Vec<u8>]| names.iter().any(|it| name.eq_ignore_ascii_case(it));
+        (hidden_anyway && !named(&self.pass_headers)) || named(&self.hide_headers)
+    }
+
+    /// Whether a line of the upstream's takes the place of our own `Server` or `Date`.
+    pub fn passes(&self, name: &[u8]) -> bool {
+        self.pass_headers.iter().any(|it| name.eq_ignore_ascii_case(it))
+    }
+}
+
+/// Appends a path with everything escaped that may not stand in a request target.
+///
+/// Source: nginx `ngx_string.c`, `ngx_escape_uri` with `NGX_ESCAPE_URI`.
+fn escape(path: &[u8], out: &mut Vec<u8>) {
+    for byte in path {
+        if *byte <= b' ' || *byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?') {
+            let digit = |it: u8| b"0123456789ABCDEF"[usize::from(it)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        } else {
+            out.push(*byte);
+        }
+    }
+}
