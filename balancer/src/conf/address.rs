@@ -187,13 +187,11 @@ pub fn ipv4(text: &str) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    /// The host as `Debug` shows its value, the ports, the URI.
+    /// The host, the first and last port, the URI.
+    type Parts = (Host, Option<(u16, u16)>, &'static str);
+
     #[track_caller]
-    fn check(
-        purpose: Purpose,
-        text: &str,
-        expected: Result<(Host, Option<(u16, u16)>, &str), &str>,
-    ) {
+    fn check(purpose: Purpose, text: &str, expected: Result<Parts, &str>) {
         let expected = expected.map(|(host, ports, uri)| Address {
             host,
             ports: ports.map(|(first, last)| first..=last),

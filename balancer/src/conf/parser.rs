@@ -6,6 +6,7 @@
 //!
 //! Source: nginx `ngx_conf_file.c`, `ngx_conf_parse` and `ngx_conf_include`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ impl<'a> Parser<'a> {
                 self.syntax.directives.extend(directives);
             }
             Err(error) => {
-                let reason = format!("open() \"{}\" failed {}", path.display(), os_text(&error));
+                let reason = unreadable(&path.to_string_lossy(), &error);
                 self.syntax.problems.push(ConfError::unplaced(reason));
             }
         }
@@ -192,7 +193,7 @@ impl<'a> Parser<'a> {
         match self.syntax.sources.open(path, self.reader) {
             Ok(source) => self.text(&source, depth),
             Err(error) => {
-                self.refuse(format!("open() \"{name}\" failed {}", os_text(&error)), directive);
+                self.refuse(unreadable(&name, &error), directive);
                 Vec::new()
             }
         }
@@ -213,8 +214,17 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Which call nginx would have seen fail: a directory opens, and fails to be read.
+fn unreadable(name: &str, error: &io::Error) -> String {
+    let call = if error.kind() == io::ErrorKind::IsADirectory { "pread()" } else { "open()" };
+    format!("{call} \"{name}\" failed {}", os_text(error))
+}
+
 /// Puts a finished block into the one around it.
 fn close(block: Opened, end: Span, directives: &mut Vec<Directive>, blocks: &mut [Opened]) {
     let directive = Directive::new(block.words, block.mark).with_block(block.directives, end);
     blocks.last_mut().map_or(directives, |it| &mut it.directives).push(directive);
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,3 +251,6 @@ fn lost_semicolon(directive: &Directive) -> Option<&Word> {
     let (first, _) = directive.name().span.position();
     directive.arguments().iter().find(|it| it.span.position().0 != first)
 }
+
+#[cfg(test)]
+mod tests;

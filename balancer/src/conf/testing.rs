@@ -19,7 +19,7 @@ impl Texts {
 
 impl Reader for Texts {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.0.get(path).cloned().ok_or_else(|| io::Error::from_raw_os_error(2))
     }
 
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {

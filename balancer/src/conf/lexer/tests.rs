@@ -17,14 +17,14 @@ fn lexer(text: &[u8]) -> Lexer {
 }
 
 fn shown(statement: &Statement) -> String {
-    let words: String = statement.words.iter().map(|it| format!("[{it}]")).collect();
+    let words: Vec<_> = statement.words.iter().map(|it| format!("[{it}]")).collect();
     let end = match statement.end {
         End::Semicolon => ";",
         End::Open => "{",
         End::Close => "}",
         End::Text => "$",
     };
-    words + end
+    words.concat() + end
 }
 
 #[test]
