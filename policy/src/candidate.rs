@@ -16,6 +16,9 @@ pub struct Candidate {
     pub in_flight: u32,
     /// Whether it may be picked now: not tried by this request, not down, healthy, below its limit.
     pub eligible: bool,
+    /// How many units of `weight` the configuration's unit is worth here: 1 unless it is
+    /// [scaled](Self::scaled).
+    pub unit: u32,
     /// What each failure takes off its effective weight, see [`crate::RoundRobin`].
     pub failure_cost: u32,
     /// After how long without a look at it an opinion of it is old, see [`crate::LeastTime`].
@@ -33,9 +36,23 @@ impl Candidate {
             weight,
             in_flight,
             eligible: true,
+            unit: 1,
             failure_cost: weight.get(),
             fail_timeout: Duration::from_secs(10),
             identity: Identity::NONE,
+        }
+    }
+
+    /// The same candidate with a part of its weight, in hundredths of the configuration's unit.
+    ///
+    /// Where one server of a group starts slowly, all are scaled, the others with a share of 1.
+    #[must_use]
+    pub fn scaled(self, share: f64) -> Self {
+        Self {
+            weight: part(self.weight, share.min(1.0)),
+            unit: UNITS.get(),
+            failure_cost: self.failure_cost.saturating_mul(UNITS.get()),
+            ..self
         }
     }
 
@@ -43,6 +60,19 @@ impl Candidate {
     pub fn cmp_load(&self, other: &Self) -> Ordering {
         cross(self.in_flight, other.weight).cmp(&cross(other.in_flight, self.weight))
     }
+}
+
+const UNITS: NonZeroU32 = NonZeroU32::new(100).expect("not 0");
+
+/// A share of a weight in units, at least one of them.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast to u32 ends at its range"
+)]
+fn part(weight: NonZeroU32, share: f64) -> NonZeroU32 {
+    let units = f64::from(weight.get()) * f64::from(UNITS.get()) * share;
+    NonZeroU32::new(units.round() as u32).unwrap_or(NonZeroU32::MIN)
 }
 
 fn cross(in_flight: u32, weight: NonZeroU32) -> u64 {
@@ -64,6 +94,14 @@ mod tests {
         let (least, most) = (candidate(u32::MAX, u32::MAX - 1), candidate(u32::MAX, u32::MAX));
         assert_eq!(least.cmp_load(&most), Ordering::Less);
         assert_eq!(candidate(1, u32::MAX).cmp_load(&candidate(u32::MAX, 1)), Ordering::Greater);
+    }
+
+    #[test]
+    fn a_scaled_weight_is_a_part_in_hundredths_and_never_nothing() {
+        let weight = |share| candidate(3, 0).scaled(share).weight.get();
+        assert_eq!([1.0, 0.5, 0.1, 0.0, 2.0, f64::NAN].map(weight), [300, 150, 30, 1, 300, 300]);
+        let scaled = candidate(3, 0).scaled(0.5);
+        assert_eq!((scaled.unit, scaled.failure_cost), (100, 300));
     }
 
     proptest! {

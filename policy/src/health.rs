@@ -94,6 +94,7 @@ mod tests {
         max_fails: NonZeroU32::new(2),
         fail_timeout: std::time::Duration::from_secs(10),
         max_conns: None,
+        slow_start: None,
         backup: false,
         down: false,
     };

@@ -6,8 +6,9 @@
 //!
 //! Reading order: [`Policy`], then [`Candidate`], [`Request`], [`Event`] and [`Draw`], which are all
 //! that a policy gets to see; [`RoundRobin`] and [`LeastConn`] as the pattern of every other policy;
-//! [`CATALOG`], which lists them; then what decides who is eligible: [`Terms`], [`Health`] and
-//! [`Record`], and [`Retry`] for what happens after a failure.
+//! [`CATALOG`], which lists them; then what decides who is eligible: [`Terms`], [`Health`],
+//! [`Record`], [`Outlier`] and [`Panic`]; [`Retry`] and [`RetryBudget`] for what happens after a
+//! failure; [`Limit`] for how much is let in at all.
 
 mod candidate;
 mod catalog;
@@ -24,16 +25,21 @@ mod identity;
 mod ip_hash;
 mod least_conn;
 mod least_time;
+mod limit;
 mod options;
+mod outlier;
 mod pair;
+mod panic;
 mod published;
 mod random;
 mod record;
 mod request;
 mod retry;
+mod retry_budget;
 mod ring;
 mod round_robin;
 mod slots;
+mod slow_start;
 mod terms;
 #[cfg(test)]
 mod testing;
@@ -54,6 +60,12 @@ pub use identity::Identity;
 pub use ip_hash::IpHash;
 pub use least_conn::LeastConn;
 pub use least_time::LeastTime;
+pub use limit::aimd::Aimd;
+pub use limit::gradient2::Gradient2;
+pub use limit::vegas::Vegas;
+pub use limit::{Limit, Sample};
+pub use outlier::{Ejection, Outlier, Ranking};
+pub use panic::{Level, Panic, Share};
 pub use published::maglev::Maglev;
 pub use published::peak_ewma::PeakEwma;
 pub use published::prequal::Prequal;
@@ -61,7 +73,9 @@ pub use random::{Random, RandomTwo};
 pub use record::Record;
 pub use request::Request;
 pub use retry::{Attempt, Class, Classes, Retry, Sent};
+pub use retry_budget::{RetryBudget, RetryTokens};
 pub use round_robin::RoundRobin;
+pub use slow_start::SlowStart;
 pub use terms::Terms;
 pub use time::Time;
 

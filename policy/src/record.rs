@@ -15,6 +15,7 @@ pub struct Record {
     outages: u64,
     down_since: Option<Time>,
     downtime: Duration,
+    recovered_at: Option<Time>,
 }
 
 impl Record {
@@ -39,10 +40,23 @@ impl Record {
             Some(Transition::Up) => {
                 self.downtime = self.downtime_at(now);
                 self.down_since = None;
+                self.recovered_at = Some(now);
             }
             None => (),
         }
         transition
+    }
+
+    /// Takes note that the backend is back for another reason: a probe passed, or a name resolved to
+    /// it anew.
+    pub fn recover(&mut self, now: Time) {
+        self.recovered_at = Some(now);
+    }
+
+    /// When the backend last came back, `None` if it never did: what [`crate::SlowStart`] counts
+    /// from.
+    pub const fn recovered_at(&self) -> Option<Time> {
+        self.recovered_at
     }
 
     /// Takes note of a pick, see [`Health::placed`]. Needed only while [`Self::fails`] is not 0.
@@ -104,6 +118,7 @@ mod tests {
         record.placed(at(111), &terms);
         assert_eq!(record.observe(ANSWERED, at(112), &terms), Some(Transition::Up));
         assert_eq!(record.observe(ANSWERED, at(113), &terms), None);
+        assert_eq!(record.recovered_at(), Some(at(112)));
         assert_eq!(record.downtime_at(at(500)), Duration::from_secs(12));
         assert_eq!((record.successes(), record.failures(), record.outages()), (2, 1, 1));
     }

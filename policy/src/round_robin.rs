@@ -34,7 +34,7 @@ impl Turn {
         self.lost = self.lost.saturating_add(charged).min(weight);
         let effective = i64::from(weight - self.lost);
         self.current += effective;
-        self.lost = self.lost.saturating_sub(1);
+        self.lost = self.lost.saturating_sub(candidate.unit);
         effective
     }
 }

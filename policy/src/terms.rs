@@ -19,6 +19,8 @@ pub struct Terms {
     pub fail_timeout: Duration,
     /// Requests in progress at which no more are placed, `None` (nginx: 0) for no limit.
     pub max_conns: Option<NonZeroU32>,
+    /// How long it takes after a recovery to get its whole share, `None` (nginx: 0) for no time.
+    pub slow_start: Option<Duration>,
     /// Serves only when no other can; the caller keeps these in a list and a policy of their own.
     pub backup: bool,
     /// Never picked.
@@ -34,6 +36,7 @@ impl Default for Terms {
             max_fails: Some(NonZeroU32::MIN),
             fail_timeout: Duration::from_secs(10),
             max_conns: None,
+            slow_start: None,
             backup: false,
             down: false,
         }
