@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`source`], `lexer`, `parser`, [`directive`], [`row`], [`reading`], [`value`],
 //! [`address`],
-//! [`error`], [`catalog`], [`suggest`], [`foreign`].
+//! [`error`], [`catalog`], [`suggest`], [`foreign`], [`pattern`].
 
 pub mod address;
 pub mod catalog;
@@ -15,6 +15,7 @@ pub mod error;
 pub mod foreign;
 mod lexer;
 mod parser;
+pub mod pattern;
 pub mod reading;
 pub mod row;
 pub mod source;

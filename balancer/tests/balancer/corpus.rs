@@ -1,0 +1,235 @@
+//! Are configurations read as nginx and others read them?
+//!
+//! Three judges: the trees beside the files of `corpus`, which crossplane wrote; crossplane
+//! itself, where it is installed; and the installed nginx, for every kind of mistake.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use balancer::conf::error::sort;
+use balancer::conf::{self, Directive, Reader, Syntax, pattern};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// The real files.
+struct Disk;
+
+impl Reader for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        let names = |directory: &Path| {
+            std::fs::read_dir(directory)?.map(|it| it.map(|it| it.file_name())).collect()
+        };
+        Ok(pattern::glob(pattern, &names))
+    }
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+/// The files of the corpus, without those that are only included.
+fn files() -> Vec<PathBuf> {
+    let files = Disk.glob(&corpus().join("*.conf")).unwrap();
+    assert!(10 < files.len(), "the corpus is not there: {files:?}");
+    files
+}
+
+/// One line for each directive: its line, then its words, each in brackets.
+///
+/// The parentheses of `if` are left out, because crossplane does not keep them.
+fn tree(directives: &[Directive], depth: usize, text: &mut String) {
+    for directive in directives {
+        let line = directive.span.position().0;
+        let mut words: Vec<String> = directive.words.iter().map(ToString::to_string).collect();
+        if words[0] == "if" {
+            words[1] = words[1].strip_prefix('(').unwrap_or(&words[1]).into();
+            let last = words.pop().unwrap();
+            words.push(last.strip_suffix(')').unwrap_or(&last).into());
+            words.retain(|it| !it.is_empty());
+        }
+        let words: Vec<_> = words.iter().map(|it| format!("[{}]", it.escape_debug())).collect();
+        let open = if directive.block.is_some() { " {" } else { "" };
+        writeln!(text, "{:indent$}{line} {}{open}", "", words.join(" "), indent = 2 * depth)
+            .unwrap();
+        tree(directive.children(), depth + 1, text);
+    }
+}
+
+fn read(path: &Path) -> Syntax {
+    conf::read(path, "", &Disk)
+}
+
+#[test]
+fn files_from_the_wild_have_the_trees_that_crossplane_gave_them() {
+    for file in files() {
+        let syntax = read(&file);
+        assert!(syntax.problems.is_empty(), "{}: {:?}", file.display(), syntax.problems);
+        let mut text = String::new();
+        tree(&syntax.directives, 0, &mut text);
+        let expected = std::fs::read_to_string(file.with_extension("tree")).unwrap();
+        assert_eq!(text, expected, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_trees_are_what_crossplane_says_where_it_is_installed() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let asked = Command::new(&python).args(["-c", "import crossplane"]).output();
+    if !asked.is_ok_and(|it| it.status.success()) {
+        println!("crossplane is not installed in .venv: the stored trees stand for it");
+        return;
+    }
+    for file in files() {
+        let output = Command::new(&python).arg(corpus().join("tree.py")).arg(&file).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let expected = std::fs::read_to_string(file.with_extension("tree")).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_written_tree_reads_back_the_same() {
+    for file in files() {
+        let first = read(&file);
+        let folder = TempDir::new().unwrap();
+        let again = folder.path().join("nginx.conf");
+        std::fs::write(&again, written(&first.directives)).unwrap();
+        let second = read(&again);
+        assert!(second.problems.is_empty(), "{:?}", second.problems);
+        assert_eq!(written(&first.directives), written(&second.directives), "{}", file.display());
+    }
+}
+
+/// The directives as text with every word in quotes.
+fn written(directives: &[Directive]) -> String {
+    let mut text = String::new();
+    for directive in directives {
+        for word in &directive.words {
+            let word = word.replace('\\', "\\\\").replace('"', "\\\"");
+            write!(text, "\"{word}\" ").unwrap();
+        }
+        match directive.block {
+            None => text.push_str(";\n"),
+            Some(_) => write!(text, "{{\n{}}}\n", written(directive.children())).unwrap(),
+        }
+    }
+    text
+}
+
+/// What the installed nginx says first of a configuration.
+fn nginx(file: &Path) -> String {
+    let mut command = Command::new("nginx");
+    command.args(["-t", "-e", "/dev/null", "-c"]).arg(file);
+    let output = command.output().expect("nginx is not installed: run script/bootstrap");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    // nginx misses `events` only after it has approved of the syntax.
+    let approval = format!("nginx: the configuration file {} syntax is ok\n", file.display());
+    text.strip_prefix(&approval).unwrap_or(&text).to_owned()
+}
+
+/// What we say first: a mistake of the text, or that the first name is unknown.
+fn ours(file: &Path) -> String {
+    let mut syntax = read(file);
+    sort(&mut syntax.problems);
+    let problem = syntax.problems.first();
+    let unknown = syntax.directives.first();
+    match (problem, unknown) {
+        (Some(problem), None) => problem.line() + "\n",
+        (Some(problem), Some(unknown))
+            if problem.span.as_ref().is_none_or(|it| it.order < unknown.mark.order) =>
+        {
+            problem.line() + "\n"
+        }
+        (_, Some(unknown)) => {
+            let name = unknown.name();
+            format!("nginx: [emerg] unknown directive \"{name}\" in {}\n", unknown.mark)
+        }
+        (None, None) => "nginx: [emerg] no \"events\" section in configuration\n".to_owned(),
+    }
+}
+
+#[track_caller]
+fn check_against_nginx(folder: &Path, text: &str) -> Result<(), TestCaseError> {
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, text).unwrap();
+    let theirs = nginx(&file);
+    let ours = ours(&file);
+    prop_assert!(theirs.starts_with(&ours), "{text:?}\nnginx: {theirs}ours: {ours}");
+    Ok(())
+}
+
+/// Every message of the lexer and the parser, each at more than one line.
+const MISTAKES: &[&str] = &[
+    ";",
+    "\n{",
+    "}\n",
+    "a\n",
+    "a b\n\n",
+    "a \"b;\n",
+    "a 'b\n;\n}",
+    "\n\"a\"b;",
+    "\"a\"};",
+    "'a'\"b\";",
+    "a b }",
+    "#only",
+    "",
+    "include nowhere.conf;",
+    "include\n nowhere.conf\n;",
+    "include sub/*.conf;",
+    "\n\"a\\tb\\\"\" c;",
+    "${a}b{",
+    "a${b{c}d e;",
+    "a\r\nb\r\n;\r\n",
+];
+
+#[test]
+fn mistakes_are_told_in_the_words_and_at_the_line_of_nginx() {
+    let folder = TempDir::new().unwrap();
+    for text in MISTAKES {
+        check_against_nginx(folder.path(), text).unwrap();
+    }
+}
+
+/// Pieces that mean something to the lexer, and some that do not.
+fn piece() -> impl Strategy<Value = &'static str> {
+    let pieces = [
+        "a", "b", "n", "t", "é", " ", " ", "\n", "\t", "\r", ";", ";", "{", "}", "\"", "\"", "'",
+        "\\", "#", "$", ")", "(",
+    ];
+    prop::sample::select(pieces.to_vec())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_first_directive_is_read_as_nginx_reads_it(
+        pieces in prop::collection::vec(piece(), 1..14),
+    ) {
+        let folder = TempDir::new().unwrap();
+        // nginx's own message breaks a character of several bytes, so none may be unexpected.
+        let text = pieces.concat().replace("\"é", "\" é").replace("'é", "' é");
+        check_against_nginx(folder.path(), &text)?;
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_stops_the_reader(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, &text).unwrap();
+        let syntax = read(&file);
+        let shown = conf::error::render(&syntax.problems, conf::error::Marks::Plain);
+        prop_assert!(syntax.problems.len() <= shown.lines().count());
+    }
+}

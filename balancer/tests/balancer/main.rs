@@ -1,0 +1,3 @@
+//! Does the program keep its promises where they can be seen from outside?
+
+mod corpus;
