@@ -1,0 +1,80 @@
+//! What was the program asked to do?
+
+pub mod args;
+mod healthcheck;
+mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use self::args::{Command, Invocation};
+use crate::app::App;
+use crate::config::Config;
+use crate::db::{bulk, meta, migrate};
+use crate::seed::{self, Outcome};
+
+/// Runs one command to its end.
+pub fn run(invocation: Invocation) -> Result<ExitCode> {
+    let Invocation { command, config } = invocation;
+    match command {
+        Command::Serve => runtime(&config)?.block_on(serve::run(config)),
+        Command::Migrate => runtime(&config)?.block_on(run_migrate(config)),
+        Command::Seed { profile, reset } => runtime(&config)?.block_on(async {
+            let app = migrated(config).await?;
+            if reset {
+                seed::reset(&app.db).await?;
+            }
+            match seed::fill_if_empty(&app.db, &profile).await? {
+                Outcome::Filled => say(&format!("seeded {}", profile.name())),
+                Outcome::NotEmpty => anyhow::bail!(
+                    "the database is not empty: use --reset to remove every row first"
+                ),
+            }
+        }),
+        Command::Verify => runtime(&config)?.block_on(run_verify(config)),
+        Command::Healthcheck => runtime(&config)?.block_on(healthcheck::run(config.listen)),
+        Command::CheckConfig => say(&format!("{config:#?}")),
+    }
+}
+
+fn runtime(config: &Config) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = config.workers {
+        builder.worker_threads(workers);
+    }
+    builder.enable_all().build().context("no runtime threads")
+}
+
+async fn run_migrate(config: Config) -> Result<ExitCode> {
+    migrated(config).await?;
+    say("schema is current")
+}
+
+async fn run_verify(config: Config) -> Result<ExitCode> {
+    let app = App::new(config)?;
+    let mut session = app.db.session_unchecked().await?;
+    let wrong = meta::wrong_totals(session.link(&app.db, "verify")).await?;
+    if !wrong.is_empty() {
+        anyhow::bail!("orders whose total is not the sum of their lines: {wrong:?}");
+    }
+    drop(session);
+    say(&format!("sha256 {}", bulk::hash(&app.db).await?))
+}
+
+async fn migrated(config: Config) -> Result<App> {
+    let app = App::new(config)?;
+    migrate::run(&app.db, app.config.migrate, app.config.indexes).await?;
+    app.db.set_open(true);
+    Ok(app)
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    reason = "the result of a command goes to standard output"
+)]
+fn say(text: &str) -> Result<ExitCode> {
+    println!("{text}");
+    Ok(ExitCode::SUCCESS)
+}

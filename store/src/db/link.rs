@@ -1,0 +1,99 @@
+//! Which kind of database is at the other end?
+
+use sqlx::pool::PoolConnection;
+use sqlx::{MySql, MySqlConnection, Sqlite, SqliteConnection, Transaction};
+
+use super::{Db, DbError};
+
+/// One connection for statements that each stand alone.
+#[derive(Debug)]
+pub enum Session {
+    /// MySQL or MariaDB.
+    Mysql(PoolConnection<MySql>),
+    /// SQLite.
+    Sqlite(PoolConnection<Sqlite>),
+}
+
+/// One transaction that writes; rolled back unless committed.
+#[derive(Debug)]
+pub enum Tx {
+    /// MySQL or MariaDB, READ COMMITTED.
+    Mysql(Transaction<'static, MySql>),
+    /// SQLite; the only writer while it lasts.
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// A connection, lent for one statement.
+#[derive(Debug)]
+pub enum Link<'c> {
+    /// MySQL or MariaDB.
+    Mysql(&'c mut MySqlConnection),
+    /// SQLite.
+    Sqlite(&'c mut SqliteConnection),
+}
+
+impl Session {
+    /// Lends the connection for a statement that is counted under `op`.
+    pub fn link(&mut self, db: &Db, op: &'static str) -> Link<'_> {
+        db.metrics().queries.get_or_create(&[("op", op)]).inc();
+        match self {
+            Self::Mysql(it) => Link::Mysql(it),
+            Self::Sqlite(it) => Link::Sqlite(it),
+        }
+    }
+}
+
+impl Tx {
+    /// Lends the connection for a statement that is counted under `op`.
+    pub fn link(&mut self, db: &Db, op: &'static str) -> Link<'_> {
+        db.metrics().queries.get_or_create(&[("op", op)]).inc();
+        match self {
+            Self::Mysql(it) => Link::Mysql(it),
+            Self::Sqlite(it) => Link::Sqlite(it),
+        }
+    }
+
+    /// Makes it so. A broken connection leaves the outcome unknown; a refusal leaves nothing.
+    pub async fn commit(self) -> Result<(), DbError> {
+        let outcome = match self {
+            Self::Mysql(it) => it.commit().await,
+            Self::Sqlite(it) => it.commit().await,
+        };
+        outcome.map_err(|error| match error {
+            sqlx::Error::Database(_) => error.into(),
+            error => DbError::CommitUnknown(error),
+        })
+    }
+}
+
+/// Runs one statement on whichever database is at the other end.
+///
+/// `dialects!(link, "both", |sql, it| …)`, or with `mysql:` and `sqlite:` where the texts differ.
+macro_rules! dialects {
+    ($link:expr, mysql: $mysql:expr, sqlite: $sqlite:expr, |$sql:ident, $it:ident| $body:expr) => {
+        match $link {
+            $crate::db::Link::Mysql($it) => {
+                let $sql = $mysql;
+                $body
+            }
+            $crate::db::Link::Sqlite($it) => {
+                let $sql = $sqlite;
+                $body
+            }
+        }
+    };
+    ($link:expr, $both:expr, |$sql:ident, $it:ident| $body:expr) => {
+        dialects!($link, mysql: $both, sqlite: $both, |$sql, $it| $body)
+    };
+}
+pub(crate) use dialects;
+
+/// `?, ?, ?` for a list of `count` values.
+pub(super) fn marks(count: usize) -> String {
+    let mut marks = "?, ".repeat(count);
+    marks.truncate(marks.len().saturating_sub(2));
+    marks
+}
+
+/// Lists up to this length are prepared once per connection; longer ones are rare and sent anew.
+pub(super) const PREPARED_LIST: usize = 16;

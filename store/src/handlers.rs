@@ -1,0 +1,45 @@
+//! What does each line of the API do?
+
+pub mod orders;
+pub mod products;
+pub mod reports;
+pub mod status;
+pub mod stocks;
+pub mod users;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::api_error::ApiError;
+use crate::app::App;
+
+/// A body as the handlers take it: an object, empty for `{}`, `[]` and `null`.
+pub type Fields = Map<String, Value>;
+
+/// Reads a body.
+pub fn parse_object(body: &[u8]) -> Result<Fields, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(Value::Array(items)) if items.is_empty() => Ok(Map::new()),
+        Ok(_) => Err(ApiError {
+            lab_failure: true,
+            ..ApiError::bad_body("The body must be a JSON object.")
+        }),
+        Err(_) => Err(ApiError::bad_body("The body is not valid JSON.")),
+    }
+}
+
+/// Runs work that must not stop in the middle when its client leaves.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(ApiError::internal(error)),
+    }
+}
+
+/// What a handler holds on to while its work runs to the end.
+type Shared = Arc<App>;

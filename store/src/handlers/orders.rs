@@ -1,0 +1,223 @@
+//! Placing, showing and removing orders.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use super::{Fields, Shared, to_the_end};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::config::{Compat, Lookup};
+use crate::db::{Attempts, DbError, orders, products, stocks};
+use crate::domain::fault::Fault;
+use crate::domain::id::{OrderId, ProductId};
+use crate::domain::order::{NewOrder, PricedLine};
+use crate::domain::stock::StockPolicy;
+use crate::json::Json;
+use crate::reply::{self, Reply};
+
+/// `POST /orders`
+pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
+    let order = match NewOrder::parse(body, app.config.limits.lines) {
+        Ok(order) => order,
+        Err(fault) => return Err(rejected(app, "invalid", fault)),
+    };
+    let shared = Arc::clone(app);
+    let id = to_the_end(async move { place(&shared, &order).await }).await?;
+    Ok(reply::object(StatusCode::CREATED, |it| it.plain("order_id", id)))
+}
+
+/// `GET /orders/{id}`
+pub async fn show(app: &Shared, id: OrderId) -> Result<Reply, ApiError> {
+    let mut session = app.db.session().await?;
+    let found = app.db.count(orders::fetch(session.link(&app.db, "order"), id).await)?;
+    Ok(match found {
+        Some(order) => reply::object(found_status(app), |it| {
+            it.text("items", &items(&order.lines));
+            it.text("total_amount", &order.total.to_string());
+            it.text("user_id", &order.user.to_string());
+        }),
+        None => absent(app, "Order", id.number()),
+    })
+}
+
+/// `DELETE /orders/{id}`
+pub async fn delete(app: &Shared, id: OrderId) -> Result<Reply, ApiError> {
+    let shared = Arc::clone(app);
+    let outcome = to_the_end(async move {
+        let mut attempts = Attempts::new(id.number().cast_unsigned());
+        loop {
+            match remove(&shared, id).await {
+                Ok(()) => break,
+                Err(DbError::Absent) => return Ok(false),
+                Err(error) => attempts.again(&shared.db, error).await?,
+            }
+        }
+        shared.cache.reports.outdate();
+        Ok(true)
+    });
+    Ok(deleted(outcome.await?))
+}
+
+/// The answer to a delete.
+pub(super) fn deleted(done: bool) -> Reply {
+    let status = if done { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    reply::object(status, |it| it.plain("deleted", done))
+}
+
+/// The status of a row that was found, which an edition of the lab got wrong.
+pub(super) fn found_status(app: &App) -> StatusCode {
+    if app.config.compat == Compat::A25 { StatusCode::CREATED } else { StatusCode::OK }
+}
+
+/// The answer about a row that is not there.
+pub(super) fn absent(app: &App, what: &str, id: i64) -> Reply {
+    match app.config.compat {
+        Compat::Off => reply::object(StatusCode::NOT_FOUND, |it| {
+            it.text("error", &format!("{what} ID {id} not found."))
+        }),
+        Compat::W26 | Compat::A25 => reply::object(found_status(app), |_| ()),
+    }
+}
+
+async fn place(app: &App, order: &NewOrder) -> Result<OrderId, ApiError> {
+    let mut attempts = Attempts::new(order.user.number().cast_unsigned());
+    loop {
+        let error = match place_once(app, order).await {
+            Ok(id) => {
+                app.metrics().orders_created.inc();
+                return Ok(id);
+            }
+            Err(DbError::Fault(fault)) => {
+                let reason = match fault {
+                    Fault::InsufficientStock { .. } => "stock",
+                    Fault::UnknownProduct(_) | Fault::UnknownUser(_) => "unknown",
+                    _ => "invalid",
+                };
+                return Err(rejected(app, reason, fault));
+            }
+            Err(error) => error,
+        };
+        attempts.again(&app.db, error).await?;
+    }
+}
+
+/// One attempt: all of the order in one transaction, or nothing.
+async fn place_once(app: &App, order: &NewOrder) -> Result<OrderId, DbError> {
+    let (db, metrics) = (&app.db, app.metrics());
+    let mut phase = Instant::now();
+    let mut lap = |name| {
+        let now = Instant::now();
+        metrics.phase(name, now - phase);
+        phase = now;
+    };
+    let demand = order.demand();
+    let ids: Vec<ProductId> = demand.keys().copied().collect();
+    let mut tx = db.begin().await?;
+    lap("acquire");
+
+    let found = match app.config.stage.lookup {
+        Lookup::InList => products::fetch_list(tx.link(db, "lookup"), &ids).await?,
+        Lookup::NPlusOne => {
+            let mut found = std::collections::HashMap::with_capacity(ids.len());
+            for line in &order.lines {
+                if let Some(product) = products::fetch(tx.link(db, "lookup"), line.product).await? {
+                    found.insert(line.product, product);
+                }
+            }
+            found
+        }
+    };
+    let priced = order.price(&found)?;
+    lap("lookup");
+
+    let unknown_user = || DbError::Fault(Fault::UnknownUser(order.user));
+    if !order.user.fits_column() {
+        return Err(unknown_user());
+    }
+    let id = orders::insert(tx.link(db, "order"), &priced).await.map_err(|error| match error {
+        DbError::Reference(_) => unknown_user(),
+        error => error,
+    })?;
+    orders::insert_lines(tx.link(db, "order_lines"), id, &priced.lines).await?;
+    lap("insert");
+
+    if app.config.stock == StockPolicy::Enforce {
+        let levels = stocks::fetch_locked(tx.link(db, "stock_check"), &ids).await?;
+        for (product, requested) in &demand {
+            let left = levels.get(product).copied().unwrap_or(0);
+            if left < *requested {
+                return Err(Fault::InsufficientStock {
+                    product: *product,
+                    left,
+                    requested: *requested,
+                }
+                .into());
+            }
+        }
+    }
+    // The hot rows are locked last, so that they are locked for as short as possible.
+    let taken = demand.iter().map(|(id, quantity)| (*id, -quantity)).collect();
+    stocks::change(tx.link(db, "stock"), &taken).await.map_err(|error| match error {
+        DbError::Range(_) => Fault::StockOutOfRange.into(),
+        error => error,
+    })?;
+    lap("stock");
+    tx.commit().await?;
+    lap("commit");
+    Ok(id)
+}
+
+async fn remove(app: &App, id: OrderId) -> Result<(), DbError> {
+    let db = &app.db;
+    let mut tx = db.begin().await?;
+    orders::lock(tx.link(db, "order_lock"), id).await?;
+    let restored = orders::fetch_demand(tx.link(db, "order_lines"), id).await?;
+    if !restored.is_empty() {
+        stocks::change(tx.link(db, "stock"), &restored).await?;
+    }
+    orders::delete(tx.link(db, "order_delete"), id).await?;
+    tx.commit().await
+}
+
+fn rejected(app: &App, reason: &'static str, fault: Fault) -> ApiError {
+    app.metrics().orders_rejected.get_or_create(&[("reason", reason)]).inc();
+    // One edition failed on its own list before it could say which product it missed.
+    if app.config.compat == Compat::A25 && matches!(fault, Fault::UnknownProduct(_)) {
+        return ApiError { message: "list index out of range".to_owned(), ..fault.into() };
+    }
+    fault.into()
+}
+
+/// The lines as the JSON text that stands inside the answer.
+pub fn items(lines: &[PricedLine]) -> String {
+    let text = Json::default().array(lines, |out, line| {
+        out.push_object(|it| {
+            it.plain("product_id", line.product);
+            it.plain("quantity", line.quantity);
+            it.plain("unit_price", line.unit_price);
+        });
+    });
+    text.into_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::money::Cents;
+
+    #[test]
+    fn items_are_one_json_text() {
+        let line = |id, quantity, cents| PricedLine {
+            product: ProductId::new(id),
+            quantity,
+            unit_price: Cents::new(cents),
+        };
+        let text = items(&[line(9, 3, 90_986), line(1, 1, 5950)]);
+        assert_eq!(
+            text,
+            r#"[{"product_id":9,"quantity":3,"unit_price":909.86},{"product_id":1,"quantity":1,"unit_price":59.5}]"#
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! Who spent most, what sold best: from memory, or freshly added up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{AGE, HeaderValue};
+
+use super::Shared;
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::cache::reports::{Freshness, Kept};
+use crate::config::Reports;
+use crate::db::{DbError, reports, seconds};
+use crate::domain::report::{Report, Rows};
+use crate::json::Json;
+use crate::reply::{self, Reply, X_STORE_CACHE};
+
+/// `GET /orders/reports/…`
+pub async fn show(app: &Shared, report: Report) -> Result<Reply, ApiError> {
+    app.metrics().reports[report.position()].inc();
+    let outcome = match app.config.stage.reports {
+        Reports::Mysql => {
+            let limit = match report {
+                Report::HighestSpenders => Report::LIMIT,
+                Report::BestSellers => Report::LIMIT_AGGREGATED,
+            };
+            read(app, report, limit)
+                .await
+                .map(|rows| finish(app, report, "off", body(&rows, Shape::Aggregated), None))
+                .map_err(ApiError::from)
+        }
+        Reports::RedisScan | Reports::RedisCache => remembered(app, report).await,
+    };
+    if outcome.is_err() {
+        count(app, report, "error");
+    }
+    outcome
+}
+
+/// Builds a report that is not there yet; `Ok` when there is one already.
+pub async fn warm(app: &App, report: Report) -> Result<(), DbError> {
+    let _only = app.cache.reports.lock(report).await;
+    if app.cache.reports.find(report).is_none() {
+        build(app, report).await?;
+    }
+    Ok(())
+}
+
+async fn remembered(app: &Shared, report: Report) -> Result<Reply, ApiError> {
+    let now = Instant::now();
+    if let Some(kept) = app.cache.reports.find(report) {
+        match app.cache.reports.freshness(&kept, now) {
+            Freshness::Fresh => return Ok(serve(app, report, "hit", &kept, now)),
+            Freshness::Stale => {
+                refresh(app, report);
+                return Ok(serve(app, report, "stale", &kept, now));
+            }
+            Freshness::Expired => (),
+        }
+    }
+    let wait = app.config.reports.wait;
+    let Ok(only) = tokio::time::timeout(wait, app.cache.reports.lock(report)).await else {
+        let message =
+            format!("The report was not finished within {} (STORE_REPORT_WAIT).", seconds(wait));
+        return Err(ApiError::shed("deadline", 2, message));
+    };
+    // Somebody may have finished it while this request waited.
+    let now = Instant::now();
+    let kept = app.cache.reports.find(report);
+    if let Some(kept) = &kept
+        && app.cache.reports.freshness(kept, now) != Freshness::Expired
+    {
+        return Ok(serve(app, report, "miss", kept, now));
+    }
+    let outcome = build(app, report).await;
+    drop(only);
+    match (outcome, kept) {
+        (Ok(body), _) => Ok(finish(app, report, "miss", body, Some(0))),
+        // An old report says more than an error.
+        (Err(error), Some(kept)) if error.is_outage() => {
+            Ok(serve(app, report, "fallback", &kept, now))
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// Starts the one background build of a stale report.
+fn refresh(app: &Shared, report: Report) {
+    if !app.cache.reports.claim_refresh(report) {
+        return;
+    }
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        let _claimed = app.cache.reports.claimed_refresh(report);
+        let _only = app.cache.reports.lock(report).await;
+        if let Err(error) = build(&app, report).await {
+            tracing::warn!(%error, report = report.name(), "Report {} was not refreshed: {error}", report.name());
+        }
+    });
+}
+
+async fn build(app: &App, report: Report) -> Result<Bytes, DbError> {
+    let started = Instant::now();
+    let rows = read(app, report, Report::LIMIT).await?;
+    let labels = [("report", report.name()), ("source", "mysql")];
+    app.metrics().report_build.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
+    let body = body(&rows, Shape::Remembered);
+    app.cache.reports.keep(report, body.clone(), started);
+    Ok(body)
+}
+
+async fn read(app: &App, report: Report, limit: usize) -> Result<Rows, DbError> {
+    let mut session = app.db.session().await?;
+    app.db.count(reports::fetch(session.link(&app.db, "report"), report, limit).await)
+}
+
+fn serve(app: &App, report: Report, result: &'static str, kept: &Kept, now: Instant) -> Reply {
+    finish(app, report, result, kept.body.clone(), Some(kept.age(now).as_secs()))
+}
+
+fn finish(app: &App, report: Report, result: &'static str, body: Bytes, age: Option<u64>) -> Reply {
+    count(app, report, result);
+    let mut reply = reply::json(StatusCode::OK, body);
+    reply.headers_mut().insert(X_STORE_CACHE, HeaderValue::from_static(result));
+    if let Some(age) = age {
+        let gauge = app.metrics().report_age.get_or_create(&[("report", report.name())]).clone();
+        gauge.set(age.cast_signed());
+        reply.headers_mut().insert(AGE, HeaderValue::from(age));
+    }
+    reply
+}
+
+fn count(app: &App, report: Report, result: &'static str) {
+    app.metrics()
+        .report_requests
+        .get_or_create(&[("report", report.name()), ("result", result)])
+        .inc();
+}
+
+/// Whose field names a report has; they follow the setting, wherever the rows came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shape {
+    /// As the lab's statements had them.
+    Aggregated,
+    /// As the lab's Redis reports had them.
+    Remembered,
+}
+
+/// The JSON array of a report.
+pub fn body(rows: &Rows, shape: Shape) -> Bytes {
+    let json = Json::with_capacity(512);
+    let json = match rows {
+        Rows::Spenders(rows) => json.array(rows, |out, (user, spent)| {
+            out.push_object(|it| {
+                it.plain("total_expense", spent);
+                it.plain("user_id", user);
+            });
+        }),
+        Rows::Sellers(rows) => json.array(rows, |out, (product, sold)| {
+            out.push_object(|it| {
+                it.plain("product_id", product);
+                match shape {
+                    Shape::Aggregated => it.text("quantity", &format!("{sold}.00")),
+                    Shape::Remembered => it.plain("quantity_sold", sold),
+                }
+            });
+        }),
+    };
+    json.finish()
+}

@@ -1,0 +1,143 @@
+//! What happens between the open listener and the first request, and what is watched after?
+//!
+//! A database that is down is never the end: liveness stays, readiness tells the reason, and
+//! connecting is tried again without end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::config::Seed;
+use crate::db::{DbError, meta, migrate};
+use crate::domain::report::Report;
+use crate::handlers::reports;
+use crate::seed::{self, Profile};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Time between two questions to the database, and the longest wait for an answer.
+const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
+
+/// Failed checks in a row after which the replica is not ready.
+const FAILURES: u32 = 2;
+
+/// Makes the data ready, then watches the database until the program ends.
+pub async fn run(app: Arc<App>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let step = prepare(&app).await;
+        match &step {
+            Ok(data) => {
+                app.health.set_database(Ok(()));
+                app.health.set_started(data);
+                tracing::info!(%data, "Ready");
+                break;
+            }
+            Err(error) => report(&app, error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    watch(&app).await;
+}
+
+/// Migrations, seed, reports; the sentence about the data.
+async fn prepare(app: &App) -> Result<String, DbError> {
+    migrate::run(&app.db, app.config.migrate, app.config.indexes).await?;
+    app.db.set_open(true);
+    app.health.set_database(Ok(()));
+    let wanted = match app.config.seed {
+        Seed::Auto if app.db.is_sqlite() => Some(Profile::Small),
+        Seed::Auto | Seed::None => None,
+        Seed::Small => Some(Profile::Small),
+        Seed::Lab => Some(Profile::lab(app.config.seed_value)),
+    };
+    if let Some(profile) = wanted {
+        app.health.set_data("seeding");
+        seed::fill_if_empty(&app.db, &profile).await?;
+    }
+    let data = data_sentence(app).await?;
+    for report in Report::ALL {
+        reports::warm(app, report).await?;
+    }
+    Ok(data)
+}
+
+/// What the data is, or why it may not be used yet.
+async fn data_sentence(app: &App) -> Result<String, DbError> {
+    let mut session = app.db.session().await?;
+    let profile = meta::fetch(session.link(&app.db, "meta"), "seed_profile").await?;
+    let finished = meta::fetch(session.link(&app.db, "meta"), "seed_finished_at").await?;
+    if profile.is_some() && finished.is_none() {
+        app.health.set_data("a seed was started and not finished: run store seed --reset");
+        return Err(DbError::Unavailable(None));
+    }
+    let empty = meta::is_empty(session.link(&app.db, "meta")).await?;
+    Ok(if empty { "empty: run store seed lab" } else { "ok" }.to_owned())
+}
+
+/// Asks the database again and again; opens and closes the way for requests.
+async fn watch(app: &App) {
+    let mut failures = 0;
+    loop {
+        tokio::time::sleep(BETWEEN_CHECKS).await;
+        let asked = async {
+            let mut session = app.db.session_unchecked().await?;
+            meta::ping(session.link(&app.db, "ping")).await
+        };
+        let outcome = tokio::time::timeout(BETWEEN_CHECKS, asked)
+            .await
+            .unwrap_or(Err(DbError::Unavailable(None)));
+        match outcome {
+            Ok(()) => {
+                failures = 0;
+                app.db.set_open(true);
+                if app.health.set_database(Ok(())) {
+                    tracing::info!("The database is back");
+                }
+            }
+            // A full pool is a busy replica, not a lost database.
+            Err(DbError::PoolExhausted { .. }) => (),
+            Err(error) => {
+                failures += 1;
+                if FAILURES <= failures {
+                    app.db.set_open(false);
+                    report(app, &error);
+                }
+            }
+        }
+    }
+}
+
+fn report(app: &App, error: &DbError) {
+    let sentence = sentence(app, error);
+    if app.health.set_database(Err(&sentence)) {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%cause, "database: {sentence}");
+    }
+}
+
+/// Why the database is not usable, naming the settings that decide.
+fn sentence(app: &App, error: &DbError) -> String {
+    match error {
+        DbError::Refused(cause) => {
+            let text = cause.to_string();
+            let user = text.split_once("for user '").and_then(|(_, it)| it.split_once('\''));
+            match user {
+                Some((user, _)) => {
+                    format!("access denied for user \"{user}\" (DB_USER, DB_PASSWORD)")
+                }
+                None => {
+                    "access denied, or no such database (DB_NAME, DB_USER, DB_PASSWORD)".to_owned()
+                }
+            }
+        }
+        DbError::TooManyConnections(_) => "too many connections (max_connections)".to_owned(),
+        DbError::Unavailable(_) if app.db.is_sqlite() => {
+            "unavailable (DATABASE_URL, STORE_DATA)".to_owned()
+        }
+        DbError::Unavailable(_) => "unavailable (DATABASE_URL, DB_HOST, DB_PORT)".to_owned(),
+        error => error.to_string(),
+    }
+}
