@@ -164,11 +164,7 @@ impl<'a> Reading<'a> {
         let opens = matches!(row.effect, Effect::Open(_));
         if directive.block.is_some() && !opens {
             let reason = format!("directive \"{name}\" is not terminated by \";\"");
-            let error = ConfError::new(reason, directive.span.clone());
-            return Err(match lost_semicolon(directive) {
-                Some(word) => error.with_help(format!("is a `;` missing before `{word}`?")),
-                None => error,
-            });
+            return Err(guess_semicolon(directive, reason));
         }
         if directive.block.is_none() && opens {
             let reason = format!("directive \"{name}\" has no opening \"{{\"");
@@ -176,11 +172,7 @@ impl<'a> Reading<'a> {
         }
         if !row.arguments.contains(&directive.arguments().len()) {
             let reason = format!("invalid number of arguments in \"{name}\" directive");
-            let error = ConfError::new(reason, directive.span.clone());
-            return Err(match lost_semicolon(directive) {
-                Some(word) => error.with_help(format!("is a `;` missing before `{word}`?")),
-                None => error,
-            });
+            return Err(guess_semicolon(directive, reason));
         }
         let once = matches!(row.effect, Effect::Set(_) | Effect::Nothing(_) | Effect::Checked(..));
         if once && !seen.names.insert(row.name) {
@@ -246,10 +238,15 @@ fn include_refused(directive: &Directive) -> ConfError {
     ConfError::new(reason, directive.span.clone())
 }
 
-/// The first word that begins a line of its own, where the `;` of the line before seems lost.
-fn lost_semicolon(directive: &Directive) -> Option<&Word> {
+/// A refusal of the whole directive. When a later word begins a line of its own, the `;` of the
+/// line before seems lost, and the help says so.
+fn guess_semicolon(directive: &Directive, reason: String) -> ConfError {
+    let error = ConfError::new(reason, directive.span.clone());
     let (first, _) = directive.name().span.position();
-    directive.arguments().iter().find(|it| it.span.position().0 != first)
+    match directive.arguments().iter().find(|it| it.span.position().0 != first) {
+        Some(word) => error.with_help(format!("is a `;` missing before `{word}`?")),
+        None => error,
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::conf::value;
 #[derive(Debug, Default)]
 struct Main {
     daemon: Option<bool>,
+    user: Option<String>,
     http: Http,
 }
 
@@ -38,7 +39,22 @@ struct Gzip {
 const MAIN: &[&dyn Rows<Main>] =
     &[&Table::new(&MAIN_ROWS, |it| it), &Table::new(&HTTP_BLOCK, |it: &mut Main| &mut it.http)];
 
-const MAIN_ROWS: [Row<Main>; 3] = [
+const MAIN_ROWS: [Row<Main>; 5] = [
+    Row {
+        name: "user",
+        within: &[Block::Main],
+        arguments: 1..=1,
+        effect: Effect::Set(|main, it| {
+            main.user = Some(it.text().to_string());
+            Err(it.name().refuse("the \"user\" directive makes no sense here").warning())
+        }),
+    },
+    Row {
+        name: "gzip_hash",
+        within: &[Block::Main],
+        arguments: 1..=1,
+        effect: Effect::Refused("only in http"),
+    },
     Row {
         name: "daemon",
         within: &[Block::Main],
@@ -251,6 +267,15 @@ fn a_refused_name_is_unknown_wherever_it_stands() {
 }
 
 #[test]
+fn a_name_refused_in_one_block_may_be_known_in_another() {
+    check("gzip_hash 1;", &[("unknown directive \"gzip_hash\"@1", "only in http")]);
+    check(
+        "http { server { gzip_hash 1; } }",
+        &[("\"gzip_hash\" directive is not allowed here@1", "`gzip_hash` belongs in `http`")],
+    );
+}
+
+#[test]
 fn a_wrong_include_is_refused_in_any_block() {
     check("include a b;", &[("invalid number of arguments in \"include\" directive@1", "")]);
     check("include a { }", &[("directive \"include\" is not terminated by \";\"@1", "")]);
@@ -287,6 +312,14 @@ fn a_warning_leaves_the_directive_in_force() {
     assert_eq!(main.http.servers[0].settings.gzip.types, ["a", "b"]);
     assert_eq!(problems[0].line(), "nginx: [warn] duplicate \"a\" in nginx.conf:1");
     assert!(judgements.iter().all(|it| it.verdict == Verdict::Honoured), "{judgements:?}");
+}
+
+#[test]
+fn a_setter_may_end_with_a_warning() {
+    let (main, problems, judgements) = apply("user nobody;", Dialect::Extended);
+    assert_eq!(main.user.as_deref(), Some("nobody"));
+    assert_eq!(problems.len(), 1);
+    assert_eq!(judgements[0].verdict, Verdict::Honoured);
 }
 
 /// Each directive and parameter with its verdict.
