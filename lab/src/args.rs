@@ -39,7 +39,7 @@ enum Subject {
         #[arg(long, value_enum, default_value = "embedded")]
         data: Data,
         /// What the data are
-        #[arg(long, value_enum, default_value = "small")]
+        #[arg(long, value_enum, default_value = "lab")]
         seed: Seed,
         /// Port of the shop on 127.0.0.1, the admin listener takes the next one; 0 takes free ports
         #[arg(long, default_value = "8080")]

@@ -102,7 +102,8 @@ impl Shop {
         let (store, balancer) = (sibling("store")?, sibling("balancer")?);
         let (address, admin) = addresses(plan.port)?;
         let folder = tempfile::Builder::new().prefix("lab-up-").tempdir()?;
-        let (services, environment) = start_services(plan.data, folder.path())?;
+        let (services, mut environment) = start_services(plan.data, folder.path())?;
+        environment.push(("STORE_REPLICAS", plan.replicas.to_string()));
         seed(&store, plan.seed, &environment, folder.path(), go_on)?;
 
         let count = usize::from(plan.replicas.get());
@@ -270,7 +271,9 @@ fn serve(
             .arg("serve")
             .env("STORE_LISTEN", address.to_string())
             .env("STORE_INSTANCE", name)
-            .env("STORE_SEED", "none"),
+            .env("STORE_SEED", "none")
+            // The balancer ends first, so nobody has to notice that a replica drains.
+            .env("STORE_DRAIN_DELAY", "0s"),
     )
 }
 

@@ -2,3 +2,4 @@
 
 mod data_services;
 mod tidy;
+mod up;
