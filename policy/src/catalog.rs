@@ -1,8 +1,10 @@
 //! Which policies are there, what are they called, and what do they need?
 
 use crate::{
-    BoundedHash, Hash, HashConsistent, IpHash, LeastConn, LeastTime, Maglev, PeakEwma, Policy,
-    Prequal, Random, RandomTwo, Refusal, RoundRobin,
+    BoundedHash, Choices, ConsistentHash, EdfRoundRobin, FastRoundRobin, First, HaproxyLeastConn,
+    Hash, HashConsistent, IpHash, Jiq, LeastConn, LeastLatency, LeastRequest, LeastTime, Maglev,
+    MapHash, PeakEwma, Policy, Prequal, Random, RandomTwo, Refusal, Rendezvous, RingRandom,
+    RoundRobin, Shortest, StaticRoundRobin, Stride,
 };
 
 /// Every policy. The directives, the simulator, the benches and the reports read this list.
@@ -106,6 +108,158 @@ pub const CATALOG: &[Entry] = &[
         refuses: &["backup", "slow_start"],
         build: |words| Ok(Box::new(Maglev::from_words(words)?)),
     },
+    Entry {
+        id: "random",
+        name: "uniform",
+        directive: None,
+        needs: Needs::FAILURES,
+        refuses: &["slow_start"],
+        build: |words| bare(words, Choices::uniform),
+    },
+    Entry {
+        id: "p2c",
+        name: "p2c",
+        directive: None,
+        needs: Needs::FAILURES,
+        refuses: &["slow_start"],
+        build: |words| bare(words, Choices::p2c),
+    },
+    Entry {
+        id: "sq",
+        name: "sq",
+        directive: None,
+        needs: Needs::FAILURES,
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(Choices::from_words(words)?)),
+    },
+    Entry {
+        id: "jsq",
+        name: "jsq",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| bare(words, Shortest::jsq),
+    },
+    Entry {
+        id: "jsq-weighted",
+        name: "jsq_weighted",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| bare(words, Shortest::jsq_weighted),
+    },
+    Entry {
+        id: "sed",
+        name: "sed",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| bare(words, Shortest::sed),
+    },
+    Entry {
+        id: "jiq",
+        name: "jiq",
+        directive: None,
+        needs: Needs::FAILURES,
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(Jiq::from_words(words)?)),
+    },
+    Entry {
+        id: "least-latency",
+        name: "least_latency",
+        directive: None,
+        needs: Needs { hears: Hears::Ends, ..Needs::NOTHING },
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(LeastLatency::from_words(words)?)),
+    },
+    Entry {
+        id: "rendezvous",
+        name: "rendezvous",
+        directive: None,
+        needs: Needs { key: true, ..Needs::FAILURES },
+        refuses: &["slow_start"],
+        build: |words| plain::<Rendezvous>(words),
+    },
+    Entry {
+        id: "haproxy-roundrobin",
+        name: "haproxy_roundrobin",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<FastRoundRobin>(words),
+    },
+    Entry {
+        id: "haproxy-static-rr",
+        name: "haproxy_static_rr",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<StaticRoundRobin>(words),
+    },
+    Entry {
+        id: "haproxy-leastconn",
+        name: "haproxy_leastconn",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<HaproxyLeastConn>(words),
+    },
+    Entry {
+        id: "haproxy-first",
+        name: "haproxy_first",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<First>(words),
+    },
+    Entry {
+        id: "haproxy-hash",
+        name: "haproxy_hash",
+        directive: None,
+        needs: Needs { key: true, ..Needs::NOTHING },
+        refuses: &["slow_start"],
+        build: |words| plain::<MapHash>(words),
+    },
+    Entry {
+        id: "haproxy-chash",
+        name: "haproxy_chash",
+        directive: None,
+        needs: Needs { key: true, ..Needs::NOTHING },
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(ConsistentHash::from_words(words)?)),
+    },
+    Entry {
+        id: "haproxy-random",
+        name: "haproxy_random",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(RingRandom::from_words(words)?)),
+    },
+    Entry {
+        id: "envoy-edf",
+        name: "envoy_edf",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<EdfRoundRobin>(words),
+    },
+    Entry {
+        id: "envoy-least-request",
+        name: "envoy_least_request",
+        directive: None,
+        needs: Needs::FAILURES,
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(LeastRequest::from_words(words)?)),
+    },
+    Entry {
+        id: "grpc-stride",
+        name: "grpc_stride",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<Stride>(words),
+    },
 ];
 
 /// One policy: its names, what it needs, and how it is built.
@@ -144,6 +298,8 @@ pub struct Needs {
 }
 
 impl Needs {
+    const NOTHING: Self = Self { key: false, client: false, hears: Hears::Nothing, probes: false };
+
     const FAILURES: Self =
         Self { key: false, client: false, hears: Hears::Failures, probes: false };
 }
@@ -161,9 +317,14 @@ pub enum Hears {
     Heads,
 }
 
-/// Builds a policy without options.
+/// Builds a policy without options from its default.
 fn plain<P: Default + Policy + 'static>(words: &[&str]) -> Built {
-    if words.is_empty() { Ok(Box::<P>::default()) } else { Err(Refusal { word: 0 }) }
+    bare(words, P::default)
+}
+
+/// Builds a policy without options.
+fn bare<P: Policy + 'static>(words: &[&str], new: impl FnOnce() -> P) -> Built {
+    if words.is_empty() { Ok(Box::new(new())) } else { Err(Refusal { word: 0 }) }
 }
 
 #[cfg(test)]

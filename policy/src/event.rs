@@ -46,6 +46,8 @@ pub enum Event {
         /// How long requests take there at this load.
         latency: Duration,
     },
+    /// The backend has nothing to do.
+    Idle,
 }
 
 impl Event {

@@ -30,7 +30,7 @@ impl Policy for HashConsistent {
         if 1 < candidates.len() && !key.is_empty() {
             ring.fit(candidates);
             turns.fit(candidates.len());
-            for sharing in ring.from(Crc32::START.then(key).end()).take(POINTS) {
+            for sharing in ring.around(Crc32::START.then(key).end()).take(POINTS) {
                 let eligible = sharing.iter().copied().filter(|it| candidates[*it].eligible);
                 if let Some(found) = turns.pick_among(candidates, eligible) {
                     return Some(found);
@@ -102,7 +102,7 @@ impl Policy for BoundedHash {
             let has_room = |it: &Candidate| {
                 it.eligible && f64::from(it.in_flight) < self.limit(total, weights, it)
             };
-            let around = self.ring.from(Crc32::START.then(key).end()).flatten().copied();
+            let around = self.ring.around(Crc32::START.then(key).end()).flatten().copied();
             if let Some(found) =
                 around.take_while(|_| 0 < weights).find(|it| has_room(&candidates[*it]))
             {

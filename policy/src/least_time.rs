@@ -125,7 +125,7 @@ impl Policy for LeastTime {
         let at_head = self.until == Until::Head && self.counts_running;
         let (measured, waited) = match event {
             Event::Head { elapsed } if at_head => (Some(elapsed), Some(elapsed)),
-            Event::Head { .. } | Event::Probe { .. } => (None, None),
+            Event::Head { .. } | Event::Idle | Event::Probe { .. } => (None, None),
             Event::Success { .. } if at_head => (None, None),
             Event::Success { head, total, .. } if self.until == Until::Head => {
                 (Some(head), Some(total))

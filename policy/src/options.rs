@@ -1,5 +1,6 @@
 //! What do the words after a directive ask for?
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::Refusal;
@@ -41,6 +42,11 @@ impl<'a> Options<'a> {
         }
         Ok(default)
     }
+}
+
+/// A number within a range.
+pub(crate) fn within(text: &str, range: RangeInclusive<f64>) -> Option<f64> {
+    text.parse().ok().filter(|it| range.contains(it))
 }
 
 /// A time as nginx writes it, in one unit: `30ms`, `10s`, `1m`, or `10` for seconds.

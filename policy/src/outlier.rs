@@ -136,7 +136,9 @@ impl Outlier {
                 host.requests += 1;
                 host.row_of_errors += 1;
             }
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Probe { .. } => return None,
+            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+                return None;
+            }
         }
         let reached = |row, limit| 0 < limit && limit <= row;
         let is_due = reached(host.row_of_5xx, rules.consecutive_5xx)

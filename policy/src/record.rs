@@ -30,7 +30,9 @@ impl Record {
                 self.failures += 1;
                 self.health.fail(now, terms)
             }
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Probe { .. } => None,
+            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+                None
+            }
         };
         match transition {
             Some(Transition::Down) => {

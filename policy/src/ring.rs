@@ -12,16 +12,17 @@ pub(crate) struct Ring {
     points: Vec<(u32, usize)>,
     /// Positions of the candidates of one name.
     groups: Vec<Vec<usize>>,
-    len: usize,
+    /// Length of the list this was made from.
+    fitted: Option<usize>,
 }
 
 impl Ring {
     /// Lays the points unless that is done. Allocates only for a list not seen before.
     pub(crate) fn fit(&mut self, candidates: &[Candidate]) {
-        if self.len == candidates.len() {
+        if self.fitted == Some(candidates.len()) {
             return;
         }
-        *self = Self { len: candidates.len(), ..Self::default() };
+        *self = Self { fitted: Some(candidates.len()), ..Self::default() };
         let mut names = Vec::<(u32, usize)>::new();
         for (position, candidate) in candidates.iter().enumerate() {
             let name = candidate.identity.line;
@@ -43,11 +44,11 @@ impl Ring {
 
     /// Makes the next [`Self::fit`] lay the points anew.
     pub(crate) fn forget(&mut self) {
-        self.len = 0;
+        self.fitted = None;
     }
 
     /// The candidates of each point from the first that is not below `hash`, once around.
-    pub(crate) fn from(&self, hash: u32) -> impl Iterator<Item = &[usize]> {
+    pub(crate) fn around(&self, hash: u32) -> impl Iterator<Item = &[usize]> {
         let first = self.points.partition_point(|(it, _)| *it < hash);
         let (before, after) = self.points.split_at(first);
         after.iter().chain(before).map(|(_, group)| self.groups[*group].as_slice())
@@ -82,8 +83,12 @@ mod tests {
 
     #[test]
     fn a_hash_between_two_points_belongs_to_the_next_and_the_ring_closes() {
-        let ring = Ring { points: vec![(10, 0), (20, 1)], groups: vec![vec![0], vec![1]], len: 2 };
-        let owner = |hash| ring.from(hash).next().map(|it| it[0]);
+        let ring = Ring {
+            points: vec![(10, 0), (20, 1)],
+            groups: vec![vec![0], vec![1]],
+            fitted: Some(2),
+        };
+        let owner = |hash| ring.around(hash).next().map(|it| it[0]);
         assert_eq!([10, 11, 20, 21].map(owner), [Some(0), Some(1), Some(1), Some(0)]);
     }
 }

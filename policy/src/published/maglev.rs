@@ -19,7 +19,8 @@ pub struct Maglev {
     size: u32,
     /// Positions of the servers; empty before the first pick from a list.
     table: Vec<usize>,
-    len: usize,
+    /// Length of the list this was made from.
+    fitted: Option<usize>,
     fallback: RoundRobin,
 }
 
@@ -29,13 +30,13 @@ impl Maglev {
         let size = Options::new(words, &["table"])?.value("table", 65_537, |it| {
             it.parse().ok().filter(|it| (2..=5_000_011).contains(it) && is_prime(*it))
         })?;
-        Ok(Self { size, table: Vec::new(), len: 0, fallback: RoundRobin::default() })
+        Ok(Self { size, table: Vec::new(), fitted: None, fallback: RoundRobin::default() })
     }
 
     fn fit(&mut self, candidates: &[Candidate]) {
-        if self.len != candidates.len() {
+        if self.fitted != Some(candidates.len()) {
             self.table = filled(self.size, candidates);
-            self.len = candidates.len();
+            self.fitted = Some(candidates.len());
         }
     }
 }
@@ -63,7 +64,7 @@ impl Policy for Maglev {
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
-        self.len = 0;
+        self.fitted = None;
         self.fallback.relist(from);
     }
 

@@ -68,7 +68,9 @@ impl Policy for PeakEwma {
             }
             Event::Success { total, .. } => total,
             Event::Failure { total, .. } => total.max(self.penalty),
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Probe { .. } => return,
+            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+                return;
+            }
         };
         if let Some(time) = self.times.get_mut(position) {
             time.learn(taken, now, self.decay);

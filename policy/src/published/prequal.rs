@@ -57,16 +57,13 @@ impl Prequal {
     /// left to whoever sends the probes.
     pub(crate) fn from_words(words: &[&str]) -> Result<Self, Refusal> {
         let options = Options::new(words, &["pool", "age", "rate", "q_rif", "uri"])?;
-        let within = |text: &str, low: f64, high: f64| {
-            text.parse().ok().filter(|it: &f64| (low..=high).contains(it))
-        };
         let capacity =
             options.value("pool", 16, |it| it.parse().ok().filter(|it| (2..=1024).contains(it)))?;
         Ok(Self {
             capacity,
             age: options.value("age", Duration::from_secs(1), options::time)?,
-            rate: options.value("rate", 3.0, |it| within(it, 0.0, 100.0))?,
-            q_rif: options.value("q_rif", 0.84, |it| within(it, 0.0, 1.0))?,
+            rate: options.value("rate", 3.0, |it| options::within(it, 0.0..=100.0))?,
+            q_rif: options.value("q_rif", 0.84, |it| options::within(it, 0.0..=1.0))?,
             pool: Vec::with_capacity(capacity),
             late: Late::new(),
             owed: 0.0,

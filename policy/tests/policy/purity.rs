@@ -36,7 +36,9 @@ const AMBIENT: &[&str] = &[
 fn ambient_names(source: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     for (line, text) in source.lines().enumerate() {
-        let code = text.split("//").next().unwrap_or_default().replace("'static", "");
+        // Every second piece between quotation marks is a text.
+        let code = text.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+        let code = code.split("//").next().unwrap_or_default().replace("'static", "");
         let words = code.split(|it: char| !it.is_alphanumeric() && it != '_');
         for word in words {
             let named = |it: &&&str| word == **it || (**it == "Atomic" && word.starts_with(**it));
@@ -74,7 +76,7 @@ fn a_clock_a_file_or_a_global_would_be_found() {
     assert_eq!(ambient_names("std::time::SystemTime::now()"), [(1, "SystemTime")]);
     assert_eq!(ambient_names("std::fs::read(path)"), [(1, "fs")]);
     assert_eq!(ambient_names("static SEED: AtomicU64"), [(1, "static"), (1, "Atomic")]);
-    assert_eq!(ambient_names("id: &'static str"), []);
+    assert_eq!(ambient_names("id: &'static str = \"static\";"), []);
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! Envoy's methods that nginx has no like of.
+
+pub(crate) mod edf;
+pub(crate) mod least_request;

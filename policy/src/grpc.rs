@@ -1,0 +1,3 @@
+//! gRPC's client-side method.
+
+pub(crate) mod stride;

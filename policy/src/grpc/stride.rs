@@ -1,0 +1,80 @@
+//! How are turns taken by weight without any memory but a number?
+
+use crate::{Candidate, Draw, Policy, Request};
+
+/// Static stride: whoever stands at the next number accepts as often as its weight says.
+///
+/// Weights 5, 1, 1 give `a c a a b a a`.
+///
+/// Source: gRPC `grpc-go/balancer/weightedroundrobin/scheduler.go`, `edfScheduler.nextIndex`; weights
+/// are scaled so that the largest of an eligible server is 65535. Two passes over the candidates at
+/// most, no allocation.
+#[derive(Debug, Default)]
+pub struct Stride {
+    next: u64,
+}
+
+impl Policy for Stride {
+    fn pick(
+        &mut self,
+        _request: &Request<'_>,
+        candidates: &[Candidate],
+        _draw: &mut dyn Draw,
+    ) -> Option<usize> {
+        let eligible = candidates.iter().filter(|it| it.eligible);
+        let heaviest = u64::from(eligible.map(|it| it.weight.get()).max()?);
+        let len = candidates.len() as u64;
+        // The heaviest accepts whenever it is asked, so this ends within a generation.
+        loop {
+            let (generation, position) = (self.next / len, self.next % len);
+            self.next = self.next.wrapping_add(1);
+            let at = usize::try_from(position).expect("a position is below the length");
+            if candidates[at].eligible && accepts(&candidates[at], heaviest, generation, position) {
+                return Some(at);
+            }
+        }
+    }
+
+    fn relist(&mut self, _from: &[Option<usize>]) {}
+}
+
+fn accepts(candidate: &Candidate, heaviest: u64, generation: u64, position: u64) -> bool {
+    let scaled = (u64::from(candidate.weight.get()) * MAX + heaviest / 2) / heaviest;
+    let scaled = scaled.clamp(1, MAX);
+    let offset = position % MAX * (MAX / 2) % MAX;
+    MAX - scaled <= (scaled * (generation % MAX) + offset) % MAX
+}
+
+const MAX: u64 = 65_535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{letters, pool, served, shares};
+
+    #[track_caller]
+    fn check(weights: &str, expected: &str) {
+        let mut policy = Stride::default();
+        assert_eq!(letters(&served(&mut policy, &pool(weights), expected)), expected, "{weights}");
+    }
+
+    #[test]
+    fn turns_are_as_grpc_takes_them() {
+        check("1 1 1", "abc abc");
+        check("5 1 1", "acaabaa acaabaa");
+        check("3 2 1", "abcaab abcaab");
+    }
+
+    #[test]
+    fn an_unusable_server_is_passed_over() {
+        check("1 !1 1", "ac ac");
+        check("!1", "-");
+        check("", "-");
+    }
+
+    #[test]
+    fn shares_follow_the_weights_of_those_who_may_serve() {
+        let picks = served(&mut Stride::default(), &pool("1 !900 2"), &"x".repeat(3000));
+        assert!((shares(&picks, 3)[2] - 2.0 / 3.0).abs() < 0.01);
+    }
+}

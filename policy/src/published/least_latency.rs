@@ -1,0 +1,155 @@
+//! Who has answered fastest for its weight, errors counted against it?
+
+use std::time::Duration;
+
+use crate::options::{self, Options};
+use crate::slots::Slots;
+use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
+
+/// Picks the smallest `latency * (1 + error_penalty * errors) * (in_flight + 1) / weight`.
+///
+/// Latency and the part of errors are averages that move by `alpha` with each answer; an error is a
+/// failure or a status of 429 or from 500 on. Servers without an answer come first, in turn, but one
+/// request at a time. Unlike [`crate::PeakEwma`] it looks at all candidates, and forgets only by new
+/// answers.
+///
+/// Two passes over the candidates, no allocation.
+#[derive(Debug)]
+pub struct LeastLatency {
+    alpha: f64,
+    error_penalty: f64,
+    seen: Slots<Seen>,
+    ties: RoundRobin,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Seconds, `None` before the first end of a request.
+    latency: Option<f64>,
+    /// Part of requests that were errors, of 1.
+    errors: f64,
+}
+
+impl LeastLatency {
+    /// Reads `alpha=0.1`, of 1, and `error_penalty=10`, which are also the defaults.
+    pub(crate) fn from_words(words: &[&str]) -> Result<Self, Refusal> {
+        let options = Options::new(words, &["alpha", "error_penalty"])?;
+        let alpha = options.value("alpha", 0.1, |it| options::within(it, f64::EPSILON..=1.0))?;
+        let error_penalty =
+            options.value("error_penalty", 10.0, |it| options::within(it, 0.0..=1e6))?;
+        Ok(Self { alpha, error_penalty, seen: Slots::default(), ties: RoundRobin::default() })
+    }
+}
+
+impl Policy for LeastLatency {
+    fn pick(
+        &mut self,
+        _request: &Request<'_>,
+        candidates: &[Candidate],
+        _draw: &mut dyn Draw,
+    ) -> Option<usize> {
+        self.ties.fit(candidates.len());
+        let seen = &*self.seen.fit(candidates.len());
+        let cost = |it: usize| {
+            let requests = f64::from(candidates[it].in_flight);
+            let cost = match seen[it].latency {
+                Some(latency) => {
+                    latency * (1.0 + self.error_penalty * seen[it].errors) * (requests + 1.0)
+                }
+                None if candidates[it].in_flight == 0 => 0.0,
+                None => UNKNOWN_AND_BUSY * requests,
+            };
+            cost / f64::from(candidates[it].weight.get())
+        };
+        let eligible = || crate::round_robin::eligible(candidates);
+        let least = eligible().map(cost).min_by(f64::total_cmp)?;
+        self.ties.pick_among(candidates, eligible().filter(|it| cost(*it) <= least))
+    }
+
+    fn relist(&mut self, from: &[Option<usize>]) {
+        self.seen.relist(from);
+        self.ties.relist(from);
+    }
+
+    fn learn(&mut self, position: usize, event: Event, now: Time) {
+        self.ties.learn(position, event, now);
+        let (total, error) = match event {
+            Event::Success { total, status, .. } => {
+                (total, f64::from(u8::from(status == 429 || 500 <= status)))
+            }
+            Event::Failure { total, .. } => (total, 1.0),
+            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+                return;
+            }
+        };
+        let Some(seen) = self.seen.get_mut(position) else { return };
+        // A refusal in no time is no sign of speed: it counts as a millisecond.
+        let total = if 0.0 < error { total.max(Duration::from_millis(1)) } else { total };
+        let total = total.as_secs_f64();
+        let moved = |old: f64, new: f64| old + (new - old) * self.alpha;
+        seen.latency = Some(seen.latency.map_or(total, |it| moved(it, total)));
+        seen.errors = moved(seen.errors, error);
+    }
+}
+
+/// Seconds that no answer takes.
+const UNKNOWN_AND_BUSY: f64 = 1e6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{letters, pool, served};
+
+    fn policy(words: &[&str]) -> LeastLatency {
+        let mut policy = LeastLatency::from_words(words).unwrap();
+        served(&mut policy, &pool("1 1"), "x");
+        policy.relist(&[Some(0), Some(1)]);
+        policy
+    }
+
+    fn answered(milliseconds: u64) -> Event {
+        Event::success(Duration::from_millis(milliseconds))
+    }
+
+    #[track_caller]
+    fn check(policy: &mut LeastLatency, backends: &str, expected: &str) {
+        assert_eq!(letters(&served(policy, &pool(backends), "x")), expected, "{backends}");
+    }
+
+    #[test]
+    fn the_fastest_for_its_weight_and_load_wins() {
+        let mut policy = policy(&[]);
+        policy.learn(0, answered(100), Time::ZERO);
+        policy.learn(1, answered(40), Time::ZERO);
+        check(&mut policy, "1 1", "b");
+        check(&mut policy, "1:0 1:1", "b");
+        check(&mut policy, "1:0 1:2", "a");
+        check(&mut policy, "3:0 1:0", "a");
+    }
+
+    #[test]
+    fn an_unknown_server_is_tried_with_one_request() {
+        let mut policy = policy(&[]);
+        policy.learn(0, answered(1), Time::ZERO);
+        check(&mut policy, "1:9 1:0", "b");
+        check(&mut policy, "1:9 1:1", "a");
+    }
+
+    #[test]
+    fn errors_make_a_fast_server_slow() {
+        let mut policy = policy(&["alpha=0.5", "error_penalty=10"]);
+        for _ in 0..5 {
+            policy.learn(0, Event::FAILURE, Time::ZERO);
+            policy.learn(1, answered(5), Time::ZERO);
+        }
+        check(&mut policy, "1 1", "b");
+    }
+
+    #[test]
+    fn averages_move_by_alpha() {
+        let mut policy = policy(&["alpha=0.5"]);
+        policy.learn(0, answered(100), Time::ZERO);
+        policy.learn(0, answered(200), Time::ZERO);
+        assert!((policy.seen[0].latency.unwrap() - 0.15).abs() < 1e-9);
+    }
+}
