@@ -5,9 +5,11 @@ use std::{ffi::OsString, io::Write, net::SocketAddr, num::NonZeroU8, path::PathB
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod simulate;
+
 use crate::{
     load::{self, Load},
-    shop::{Data, Plan, Seed},
+    shop::{self, Data, Seed},
     up, with_data,
 };
 
@@ -69,6 +71,8 @@ enum Subject {
         #[arg(long)]
         csv: Option<PathBuf>,
     },
+    /// Compares policies in a model of servers and requests
+    Simulate(simulate::Simulate),
     /// Runs a command, such as the tests, with `TEST_DATABASE_URL` of a private MariaDB
     Data {
         /// The command and its arguments
@@ -82,11 +86,12 @@ impl Args {
     pub fn run(self, out: &mut impl Write) -> Result<()> {
         match self.command {
             Subject::Up { replicas, policy, data, seed, port } => {
-                up::run(&Plan { replicas, policy, data, seed, port }, out)
+                up::run(&shop::Plan { replicas, policy, data, seed, port }, out)
             }
             Subject::Load { users, rate, time, script, shop, admin, csv } => {
                 load::run(&Load { users, rate, time, script, shop, admin, csv }, out)
             }
+            Subject::Simulate(it) => it.run(out),
             Subject::Data { command } => with_data::run(&command),
         }
     }

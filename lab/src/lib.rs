@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`args`] is what may be asked; [`up`] shows a [`shop`], which is made of
 //! [`process`]es, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it users and reads its
-//! [`metrics`].
+//! [`metrics`]. [`simulate`] compares policies in a model, [`sim`], and [`stats`] says how sure it is.
 
 pub mod args;
 pub mod configs;
@@ -13,5 +13,8 @@ pub mod metrics;
 pub mod process;
 pub mod shop;
 pub mod signals;
+pub mod sim;
+pub mod simulate;
+pub mod stats;
 pub mod up;
 pub mod with_data;

@@ -1,5 +1,7 @@
 //! The lab against real servers, and the rules of the workspace against its source.
 
+mod calibration;
 mod data_services;
+mod replay;
 mod tidy;
 mod up;
