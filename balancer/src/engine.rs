@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 pub use pingora_core::protocols::Stream;
 
+use crate::metrics::Reloads;
 use crate::snapshot::Snapshot;
 
 pub mod answer;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// Client connections and requests.
     pub stats: Stats,
+    /// What became of the configurations that were read.
+    pub reloads: Reloads,
     stopping: AtomicBool,
 }
 
@@ -42,6 +45,7 @@ impl Shared {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             stats: Stats::new(workers),
+            reloads: Reloads::new(),
             stopping: AtomicBool::new(false),
         }
     }

@@ -1,9 +1,11 @@
 //! A reverse proxy and load balancer that reads nginx.conf.
 
+pub mod admin;
 pub mod conf;
 pub mod engine;
 pub mod http;
 pub mod logs;
+pub mod metrics;
 pub mod snapshot;
 pub mod upstream;
 

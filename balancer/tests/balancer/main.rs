@@ -1,3 +1,4 @@
 //! Does the program keep its promises where they can be seen from outside?
 
+mod admin;
 mod corpus;

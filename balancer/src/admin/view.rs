@@ -1,0 +1,269 @@
+//! What is shown, as one value: the page, the JSON and the metrics are made of it.
+//!
+//! It is read off the counters when somebody asks; a request pays for none of it.
+
+use serde::Serialize;
+
+use crate::http::server;
+use crate::upstream::backend::{BUCKETS_MS, Reason};
+
+mod read;
+
+/// The classes of a status, as labels name them.
+pub const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// What the balancer was doing at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// Of the program.
+    pub version: &'static str,
+    /// Of the source it was built from, `unknown` when the build was not told.
+    pub commit: &'static str,
+    /// Whether it only finishes what runs.
+    pub stopping: bool,
+    /// Counts up with each reload.
+    pub generation: u64,
+    /// Reloads so far.
+    pub reloads: LoadCounts,
+    /// Connections of clients.
+    pub connections: Connections,
+    /// Requests whose head was read.
+    pub requests: u64,
+    /// Requests that panicked.
+    pub panics: u64,
+    /// Groups in the order of their names.
+    pub upstreams: Vec<Group>,
+    /// Virtual servers in the order of their names.
+    pub virtual_servers: Vec<VirtualServer>,
+    /// The process, `None` where the system does not say.
+    pub process: Option<Process>,
+}
+
+/// What became of the configurations that were read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct LoadCounts {
+    /// Configurations that came into force after the first.
+    pub succeeded: u64,
+    /// Configurations that were refused; the one before served on.
+    pub refused: u64,
+    /// Whether the last one came into force.
+    pub last_succeeded: bool,
+    /// When the one in force came into force, in milliseconds since 1970.
+    pub loaded_unix_ms: u64,
+}
+
+/// Connections of clients, in the words of `stub_status`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the words of stub_status")]
+pub struct Connections {
+    pub accepted: u64,
+    pub handled: u64,
+    pub active: u64,
+    pub reading: u64,
+    pub writing: u64,
+    pub waiting: u64,
+}
+
+/// An upstream group.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// As the configuration names it.
+    pub name: String,
+    /// Id of its policy.
+    pub policy: &'static str,
+    /// Requests in progress on all of its servers.
+    pub active: u64,
+    /// Requests placed on its servers.
+    pub picks: u64,
+    /// Attempts beyond the first of their request.
+    pub retries: u64,
+    /// Its servers, backup ones last.
+    pub servers: Vec<Server>,
+}
+
+/// Whether a server may be picked, in nginx's words.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It may.
+    Up,
+    /// It finishes what it has.
+    Draining,
+    /// The configuration says no.
+    Down,
+    /// It failed too often and gets no request for a while.
+    Unavail,
+    /// It has not answered its first health check yet.
+    Checking,
+    /// It does not pass its health checks.
+    Unhealthy,
+    /// It failed more than the others.
+    Ejected,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Up,
+        Self::Draining,
+        Self::Down,
+        Self::Unavail,
+        Self::Checking,
+        Self::Unhealthy,
+        Self::Ejected,
+    ];
+
+    /// The label's value.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Unavail => "unavail",
+            Self::Checking => "checking",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+        }
+    }
+
+    /// A shape for those who do not see the color.
+    pub const fn sign(self) -> char {
+        match self {
+            Self::Up => '●',
+            Self::Draining | Self::Checking => '◐',
+            Self::Down => '■',
+            Self::Unavail | Self::Unhealthy | Self::Ejected => '▲',
+        }
+    }
+}
+
+/// A server of a group.
+#[derive(Clone, Debug, Serialize)]
+pub struct Server {
+    /// Its address.
+    pub name: String,
+    /// Whether it may be picked.
+    pub state: State,
+    /// Whether it serves only when the others cannot.
+    pub backup: bool,
+    /// Its share relative to the others.
+    pub weight: u64,
+    /// Requests in progress at which no more are placed, 0 for no limit.
+    pub max_conns: u64,
+    /// Requests in progress: leases that have not ended.
+    pub active: u64,
+    /// Requests placed on it.
+    pub picks: u64,
+    /// Open connections, idle ones included.
+    pub open: u64,
+    /// Open connections that wait for a request.
+    pub idle: u64,
+    /// Answers by class, in the order of [`CODES`].
+    pub requests: [u64; CODES.len()],
+    /// Failed attempts, in the order of [`Reason::ALL`].
+    pub failures: [u64; Reason::ALL.len()],
+    /// Bytes sent to it.
+    pub sent: u64,
+    /// Bytes received from it.
+    pub received: u64,
+    /// From the pick to the end of the answer.
+    pub response: Histogram,
+    /// From the pick to the connection, fresh ones only.
+    pub connect: Histogram,
+}
+
+/// All `server` blocks of one name.
+#[derive(Clone, Debug, Serialize)]
+pub struct VirtualServer {
+    /// The first of its names, empty when it has none.
+    pub name: String,
+    /// Requests by method, in the order of [`server::METHODS`], then others, and by class.
+    pub requests: [[u64; CODES.len()]; server::METHODS.len() + 1],
+    /// From the first byte of a request to the last of its answer.
+    pub durations: Histogram,
+}
+
+/// Durations in buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Histogram {
+    /// How many fell between the bound of [`BUCKETS_MS`] before and their own; the last are beyond.
+    pub counts: [u64; BUCKETS_MS.len() + 1],
+    /// Sum of all, in nanoseconds.
+    pub sum_ns: u64,
+}
+
+/// What the system says about the process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Process {
+    /// Time it has computed, in seconds.
+    pub cpu_seconds: f64,
+    /// Memory it holds, in bytes.
+    pub resident_bytes: u64,
+    /// Memory it has addresses for, in bytes.
+    pub virtual_bytes: u64,
+    /// Open files.
+    pub open_fds: u64,
+    /// Files it may open, `None` for no limit.
+    pub max_fds: Option<u64>,
+    /// When it started, in seconds since 1970.
+    pub started_unix_seconds: f64,
+}
+
+impl Server {
+    /// Open connections that serve a request.
+    pub fn busy(&self) -> u64 {
+        // The two are not read at one moment.
+        self.open.saturating_sub(self.idle)
+    }
+
+    /// Failed attempts, whatever the reason.
+    pub fn failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+}
+
+impl Histogram {
+    /// How many durations there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The duration in milliseconds below which a share of all lie, as if they lay evenly in their
+    /// bucket; the largest bound for those beyond it, `None` when there are none.
+    ///
+    /// Source: Prometheus, `histogram_quantile`.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
+        let rank = share * self.count() as f64;
+        let mut below = 0;
+        let mut lower = 0.0;
+        for (count, bound) in self.counts.iter().zip(BUCKETS_MS) {
+            let upper = bound as f64;
+            if *count > 0 && rank <= (below + count) as f64 {
+                let within = (rank - below as f64) / *count as f64;
+                return Some(lower + (upper - lower) * within);
+            }
+            below += count;
+            lower = upper;
+        }
+        (self.count() > 0).then_some(lower)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_evenly_in_its_bucket() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile_ms(0.5), None);
+        histogram.counts[0] = 4;
+        histogram.counts[2] = 4;
+        assert_eq!(histogram.count(), 8);
+        assert_eq!(histogram.quantile_ms(0.5), Some(5.0));
+        assert_eq!(histogram.quantile_ms(0.75), Some(17.5));
+        histogram.counts[BUCKETS_MS.len()] = 1;
+        assert_eq!(histogram.quantile_ms(1.0), Some(10_000.0));
+    }
+}
