@@ -5,13 +5,13 @@ use std::{ffi::OsString, io::Write, net::SocketAddr, num::NonZeroU8, path::PathB
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-mod simulate;
-
 use crate::{
     load::{self, Load},
     shop::{self, Data, Seed},
     up, with_data,
 };
+
+mod simulate;
 
 /// Where the shop listens unless told otherwise.
 pub const SHOP: &str = "127.0.0.1:8080";
