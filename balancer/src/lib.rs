@@ -1,11 +1,15 @@
 //! A reverse proxy and load balancer that reads nginx.conf.
 
 pub mod admin;
+pub mod args;
 pub mod conf;
 pub mod engine;
 pub mod http;
+pub mod listen;
 pub mod logs;
 pub mod metrics;
+pub mod modules;
+pub mod process;
 pub mod snapshot;
 pub mod upstream;
 

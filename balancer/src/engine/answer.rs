@@ -53,6 +53,7 @@ impl Connection<'_> {
         let sent = self.send(&out, location.core.send_timeout).await;
         out.clear();
         exchange.out = out;
+        exchange.ended = clock::now();
         match sent {
             Ok(sent) => exchange.sent += sent,
             Err(_) => return After::Close,

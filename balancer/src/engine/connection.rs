@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::server::ShutdownWatch;
+use policy::Time;
 
 use crate::engine::buffer;
 use crate::engine::clock;
@@ -195,6 +196,7 @@ impl Connection<'_> {
             Err(Unread::Gone) => return After::Close,
             Err(Unread::Timeout) => {
                 exchange.status = 408;
+                exchange.ended = clock::now();
                 logs::access(exchange, &servers.find(b"").fallback);
                 return After::Close;
             }
@@ -222,20 +224,19 @@ impl Connection<'_> {
             }
         };
         self.idle_timeout = location.core.keepalive_timeout.unwrap_or_default();
-        exchange.request.keep_alive &= self.may_stay(location);
+        exchange.request.keep_alive &= self.may_stay(location, exchange.started);
         let after = match action {
             Action::Forward(proxy) => self.forward(exchange, location, proxy).await,
             Action::Close => {
                 exchange.status = 444;
+                exchange.ended = clock::now();
                 After::Close
             }
             answer => self.answer(exchange, location, answer).await,
         };
-        server.counters.observe(
-            exchange.status,
-            exchange.text(exchange.request.method),
-            clock::now().since(exchange.started),
-        );
+        let method = exchange.text(exchange.request.method);
+        let took = exchange.ended.since(exchange.started);
+        server.counters.observe(exchange.status, method, took);
         logs::access(exchange, location);
         after
     }
@@ -246,9 +247,9 @@ impl Connection<'_> {
     }
 
     /// Whether the limits of the location allow another request after this one.
-    fn may_stay(&self, location: &Location) -> bool {
+    fn may_stay(&self, location: &Location, now: Time) -> bool {
         let core = &location.core;
-        let age = || clock::now().since(self.client.accepted);
+        let age = || now.since(self.client.accepted);
         core.keepalive_timeout.is_some_and(|it| !it.is_zero())
             && self.served < core.keepalive_requests
             && age() < core.keepalive_time
@@ -350,6 +351,7 @@ impl Connection<'_> {
         match abort {
             Abort::ClientGone | Abort::ClientTimeout => {
                 exchange.status = abort.status();
+                exchange.ended = clock::now();
                 After::Close
             }
             Abort::BadBody | Abort::TooLarge => {

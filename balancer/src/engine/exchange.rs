@@ -67,6 +67,8 @@ pub struct Exchange {
     pub host: Vec<u8>,
     /// When its first byte was read.
     pub started: Time,
+    /// When its answer was sent to the end, or it was given up.
+    pub ended: Time,
     /// Requests on this connection so far, this one included.
     pub serial: u64,
     /// The upstream's bytes: the head of its answer, then what follows it.
@@ -133,12 +135,9 @@ impl Exchange {
         } else {
             target::normalize(path, merge_slashes, &mut self.path)?;
         }
-        let authority = self.request.authority.or(self.request.host);
-        let host = authority.and_then(|it| target::host(it.of(&self.input.bytes)));
+        let name = self.request.host_name.of(&self.input.bytes);
         self.host.clear();
-        if let Some(host) = host {
-            self.host.extend(host.name.iter().map(u8::to_ascii_lowercase));
-        }
+        self.host.extend(name.iter().map(u8::to_ascii_lowercase));
         Ok(())
     }
 

@@ -76,9 +76,11 @@ impl Connection<'_> {
             Ok(body) => body,
             Err(abort) => return self.abort(exchange, location, abort).await,
         };
-        let request = Request { location, proxy, body, began: clock::now() };
+        // A body had to be waited for; without one no time has passed.
+        let mut now = if let Body::None = body { exchange.started } else { clock::now() };
+        let request = Request { location, proxy, body, began: now };
         loop {
-            let mut asked = policy::Request::at(clock::now());
+            let mut asked = policy::Request::at(now);
             asked.client = self.client_address().map(|it| it.ip());
             let upstream = proxy.upstream_name.clone();
             let Some(lease) = proxy.upstream.pick(&asked, &exchange.tried) else {
@@ -98,6 +100,7 @@ impl Connection<'_> {
                 return self.answer(exchange, location, Action::Status(failure.status())).await;
             }
             add(&proxy.upstream.retries, 1);
+            now = clock::now();
         }
     }
 
@@ -129,7 +132,7 @@ impl Connection<'_> {
                         let peer = self.pass_on(exchange, request, peer, upload, lease).await;
                         let (after, peer) = peer;
                         if let Some(peer) = peer {
-                            pool::put(peer, &request.proxy.upstream, place);
+                            pool::put(peer, &request.proxy.upstream, place, exchange.ended);
                         }
                         return Ok(after);
                     }

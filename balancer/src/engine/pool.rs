@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,9 +27,35 @@ thread_local! {
 
 #[derive(Debug, Default)]
 struct Pool {
-    idle: HashMap<Key, Vec<Idle>>,
+    idle: HashMap<Key, Vec<Idle>, BuildHasherDefault<Fold>>,
     /// Wakes the task that looks after closed connections.
     keeper: Option<Waker>,
+}
+
+/// Folds the parts of a key; addresses of our own differ enough without more.
+#[derive(Debug, Default)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|it| self.write_u64(u64::from(*it)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
 }
 
 /// A place among the idle connections of a group, given back when dropped.
@@ -79,8 +106,7 @@ pub fn take(backend: &Arc<Backend>, location: Option<u32>) -> Option<Peer> {
 }
 
 /// Keeps a connection for the next request, or closes it when its group has enough.
-pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>) {
-    let now = clock::now();
+pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time) {
     let keepalive = &upstream.keepalive;
     if peer.requests >= keepalive.requests || now.since(peer.opened) > keepalive.time {
         return;

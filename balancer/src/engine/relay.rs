@@ -54,6 +54,9 @@ pub struct Relay {
     pub waiting: Waiting,
 }
 
+/// Largest piece of a body that is copied behind the head it goes with, in bytes.
+const JOINED: usize = 2048;
+
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const CHUNK_END: &[u8] = b"\r\n";
 const CHUNK_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
@@ -100,12 +103,7 @@ impl Relay {
                     self.decode(input)?;
                 }
                 self.waiting = Waiting::Sink;
-                let parts = [
-                    IoSlice::new(&self.before[self.before_at..]),
-                    IoSlice::new(&input.bytes[self.data.clone()]),
-                    IoSlice::new(self.after),
-                ];
-                match Pin::new(&mut *sink).poll_write_vectored(context, &parts) {
+                match self.poll_send(context, input, sink) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(Broken::Sink(io::ErrorKind::WriteZero.into())));
@@ -140,6 +138,25 @@ impl Relay {
         }
     }
 
+    /// Sends what is ready, as one write where there is only one part of it.
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        input: &Input,
+        sink: &mut Stream,
+    ) -> Poll<io::Result<usize>> {
+        let sink = Pin::new(sink);
+        let before = &self.before[self.before_at..];
+        let data = &input.bytes[self.data.clone()];
+        match (before, data, self.after) {
+            (only, [], []) | ([], only, []) | ([], [], only) => sink.poll_write(context, only),
+            (before, data, after) => {
+                let parts = [IoSlice::new(before), IoSlice::new(data), IoSlice::new(after)];
+                sink.poll_write_vectored(context, &parts)
+            }
+        }
+    }
+
     fn advance(&mut self, mut sent: usize) {
         self.sent += sent as u64;
         let before = sent.min(self.before.len() - self.before_at);
@@ -152,6 +169,10 @@ impl Relay {
 
     /// Takes what the buffer holds of the body; false when more has to be read first.
     fn decode(&mut self, input: &mut Input) -> Result<bool, Broken> {
+        if self.before_at == self.before.len() {
+            self.before.clear();
+            self.before_at = 0;
+        }
         let start = input.at;
         let mut end = start;
         // Chunks that arrived together are moved together and leave as one.
@@ -184,15 +205,18 @@ impl Relay {
         if self.chunked {
             self.frame();
         }
-        Ok(self.over || !self.data.is_empty())
+        // Copying little is cheaper than gathering it from two places.
+        if !self.before.is_empty() && self.data.len() <= JOINED {
+            self.before.extend_from_slice(&input.bytes[self.data.clone()]);
+            self.before.extend_from_slice(self.after);
+            self.data = end..end;
+            self.after = b"";
+        }
+        Ok(self.over || !self.data.is_empty() || !self.before.is_empty())
     }
 
     /// Puts a chunk's size before the data, and what closes it behind.
     fn frame(&mut self) {
-        if self.before_at == self.before.len() {
-            self.before.clear();
-            self.before_at = 0;
-        }
         let data = self.data.len() as u64;
         if data > 0 {
             write::hexadecimal(&mut self.before, data);

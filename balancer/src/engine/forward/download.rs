@@ -82,6 +82,7 @@ impl Connection<'_> {
         };
         exchange.sent += down.sent;
         let now = clock::now();
+        exchange.ended = now;
         let total = now.since(lease.began);
         add(&lease.backend.counters.sent, upload.bytes());
         add(&lease.backend.counters.received, exchange.response.end as u64 + exchange.sent_body());

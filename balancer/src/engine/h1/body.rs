@@ -2,6 +2,18 @@
 
 use crate::engine::h1::chunked::{self, BadChunk, Step};
 
+/// An announced length: digits alone, below 2^63 as nginx's offsets are.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|it| i64::try_from(*it).is_ok())
+}
+
 /// How the sender marks the end of its body.
 #[derive(Clone, Copy, Debug)]
 pub enum Framing {

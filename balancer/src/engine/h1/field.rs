@@ -86,69 +86,16 @@ pub enum Name {
 }
 
 impl Name {
-    /// Which of the known names this is, ignoring case.
-    pub fn of(name: &[u8]) -> Self {
-        let among = |known: &[(&str, Self)]| {
-            known.iter().find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|it| it.1)
-        };
-        let found = match name.len() {
-            2 => among(&[("te", Self::Te)]),
-            4 => among(&[("host", Self::Host), ("date", Self::Date), ("etag", Self::Etag)]),
-            5 => among(&[("x-pad", Self::XPad)]),
-            6 => among(&[
-                ("cookie", Self::Cookie),
-                ("server", Self::Server),
-                ("expect", Self::Expect),
-            ]),
-            7 => among(&[
-                ("upgrade", Self::Upgrade),
-                ("expires", Self::Expires),
-                ("refresh", Self::Refresh),
-                ("trailer", Self::Trailer),
-            ]),
-            8 => among(&[
-                ("location", Self::Location),
-                ("if-match", Self::IfMatch),
-                ("if-range", Self::IfRange),
-            ]),
-            10 => among(&[
-                ("connection", Self::Connection),
-                ("keep-alive", Self::KeepAlive),
-                ("set-cookie", Self::SetCookie),
-            ]),
-            12 => among(&[("content-type", Self::ContentType)]),
-            13 => among(&[
-                ("accept-ranges", Self::AcceptRanges),
-                ("authorization", Self::Authorization),
-                ("cache-control", Self::CacheControl),
-                ("content-range", Self::ContentRange),
-                ("if-none-match", Self::IfNoneMatch),
-                ("last-modified", Self::LastModified),
-            ]),
-            14 => among(&[("content-length", Self::ContentLength)]),
-            15 => among(&[
-                ("x-forwarded-for", Self::XForwardedFor),
-                ("x-accel-charset", Self::XAccelCharset),
-                ("x-accel-expires", Self::XAccelExpires),
-            ]),
-            16 => among(&[
-                ("content-encoding", Self::ContentEncoding),
-                ("proxy-connection", Self::ProxyConnection),
-                ("x-accel-redirect", Self::XAccelRedirect),
-            ]),
-            17 => among(&[
-                ("transfer-encoding", Self::TransferEncoding),
-                ("if-modified-since", Self::IfModifiedSince),
-                ("x-accel-buffering", Self::XAccelBuffering),
-            ]),
-            18 => among(&[("x-accel-limit-rate", Self::XAccelLimitRate)]),
-            19 => among(&[
-                ("if-unmodified-since", Self::IfUnmodifiedSince),
-                ("proxy-authorization", Self::ProxyAuthorization),
-            ]),
-            _ => None,
-        };
-        found.unwrap_or(Self::Other)
+    /// Which of the known names this is, ignoring case; `hash` is [`hash`] of it.
+    pub fn of(name: &[u8], hash: u32) -> Self {
+        let mut slot = hash as usize % SLOTS;
+        while let Some((text, known)) = KNOWN.get(usize::from(TABLE[slot])) {
+            if name.eq_ignore_ascii_case(text.as_bytes()) {
+                return *known;
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+        Self::Other
     }
 
     /// A bit of its own for each known name, to count lines with one word; 0 for other names.
@@ -156,6 +103,69 @@ impl Name {
         if self == Self::Other { 0 } else { 1 << (self as u64) }
     }
 }
+
+/// Every known name, in lower case.
+const KNOWN: &[(&str, Name)] = &[
+    ("accept-ranges", Name::AcceptRanges),
+    ("authorization", Name::Authorization),
+    ("cache-control", Name::CacheControl),
+    ("connection", Name::Connection),
+    ("content-encoding", Name::ContentEncoding),
+    ("content-length", Name::ContentLength),
+    ("content-range", Name::ContentRange),
+    ("content-type", Name::ContentType),
+    ("cookie", Name::Cookie),
+    ("date", Name::Date),
+    ("etag", Name::Etag),
+    ("expect", Name::Expect),
+    ("expires", Name::Expires),
+    ("host", Name::Host),
+    ("if-match", Name::IfMatch),
+    ("if-modified-since", Name::IfModifiedSince),
+    ("if-none-match", Name::IfNoneMatch),
+    ("if-range", Name::IfRange),
+    ("if-unmodified-since", Name::IfUnmodifiedSince),
+    ("keep-alive", Name::KeepAlive),
+    ("last-modified", Name::LastModified),
+    ("location", Name::Location),
+    ("proxy-authorization", Name::ProxyAuthorization),
+    ("proxy-connection", Name::ProxyConnection),
+    ("refresh", Name::Refresh),
+    ("server", Name::Server),
+    ("set-cookie", Name::SetCookie),
+    ("te", Name::Te),
+    ("trailer", Name::Trailer),
+    ("transfer-encoding", Name::TransferEncoding),
+    ("upgrade", Name::Upgrade),
+    ("x-accel-buffering", Name::XAccelBuffering),
+    ("x-accel-charset", Name::XAccelCharset),
+    ("x-accel-expires", Name::XAccelExpires),
+    ("x-accel-limit-rate", Name::XAccelLimitRate),
+    ("x-accel-redirect", Name::XAccelRedirect),
+    ("x-forwarded-for", Name::XForwardedFor),
+    ("x-pad", Name::XPad),
+];
+
+/// Places in the table of known names: a prime, several times their number.
+const SLOTS: usize = 251;
+
+/// For each hash modulo [`SLOTS`] the position of its name in [`KNOWN`], or one beyond its end.
+/// Names that meet stand one after another.
+const TABLE: [u8; SLOTS] = {
+    let mut table = [u8::MAX; SLOTS];
+    let mut at = 0;
+    while at < KNOWN.len() {
+        let mut slot = hash(KNOWN[at].0.as_bytes()) as usize % SLOTS;
+        while table[slot] != u8::MAX {
+            slot = (slot + 1) % SLOTS;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 255 names")]
+        let position = at as u8;
+        table[slot] = position;
+        at += 1;
+    }
+    table
+};
 
 /// One header line of a parsed head.
 #[derive(Clone, Copy, Debug)]
@@ -188,12 +198,17 @@ const LOWER: [u8; 256] = {
 };
 
 /// The hash by which fields are compared with the names of a configuration, ignoring case.
-pub fn hash(name: &[u8]) -> u32 {
-    name.iter().fold(0, |hash, byte| mix(hash, byte.to_ascii_lowercase()))
+pub const fn hash(name: &[u8]) -> u32 {
+    let (mut hash, mut at) = (0, 0);
+    while at < name.len() {
+        hash = mix(hash, name[at].to_ascii_lowercase());
+        at += 1;
+    }
+    hash
 }
 
-fn mix(hash: u32, lower: u8) -> u32 {
-    hash.wrapping_mul(31).wrapping_add(u32::from(lower))
+const fn mix(hash: u32, lower: u8) -> u32 {
+    hash.wrapping_mul(31).wrapping_add(lower as u32)
 }
 
 /// What became of one line.
@@ -237,7 +252,7 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
     }
     let rest = &line[colon + 1..];
     // NUL, CR and LF are the bytes by which one message is made to look like two.
-    if rest.iter().any(|it| matches!(it, 0 | b'\r' | b'\n')) {
+    if memchr::memchr3(0, b'\r', b'\n', rest).is_some() {
         return Line::Bad;
     }
     let blank = |it: &&u8| matches!(it, b' ' | b'\t');
@@ -248,7 +263,7 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
         name: Piece::new(start, start + colon),
         value: Piece::new(value, start + line.len() - after),
         hash: lower_hash,
-        known: Name::of(&line[..colon]),
+        known: Name::of(&line[..colon], lower_hash),
     };
     if odd { Line::Odd(field) } else { Line::Field(field) }
 }

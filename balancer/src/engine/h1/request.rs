@@ -1,5 +1,6 @@
 //! The head of a request: parsed line by line as it arrives, checked as nginx checks it.
 
+use crate::engine::h1::body;
 use crate::engine::h1::field::{self, Field, Line, Name, Piece, lists};
 use crate::engine::h1::target;
 
@@ -88,6 +89,8 @@ pub struct Request {
     pub fields: Vec<Field>,
     /// Value of the Host line.
     pub host: Option<Piece>,
+    /// Name of the host that is asked, without port; empty when none is given.
+    pub host_name: Piece,
     /// Announced length of the body.
     pub content_length: Option<u64>,
     /// Whether the body comes in chunks.
@@ -252,8 +255,9 @@ impl Request {
         let rest = &text[authority..];
         let end =
             authority + rest.iter().position(|it| matches!(it, b'/' | b'?')).unwrap_or(rest.len());
-        target::host(&text[authority..end])?;
+        let name = target::host(&text[authority..end])?.name;
         let at = self.target.start();
+        self.host_name = Piece::new(at + authority, at + authority + name.len());
         self.authority = Some(Piece::new(at + authority, at + end));
         self.path_and_query = Piece::new(at + end, self.target.end());
         Some(())
@@ -324,18 +328,17 @@ impl Request {
     fn finish(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
         self.expecting = Expecting::Nothing;
         self.end = self.at;
-        let host = match self.host {
-            None if self.version == Version::Http11 => {
-                return Err(Refusal::new(
-                    400,
-                    "client sent HTTP/1.1 request without \"Host\" header",
-                ));
+        if self.host.is_none() && self.version == Version::Http11 {
+            let reason = "client sent HTTP/1.1 request without \"Host\" header";
+            return Err(Refusal::new(400, reason));
+        }
+        if let Some(host) = self.host {
+            let name = target::host(host.of(buffer));
+            let name = name.ok_or(Refusal::new(400, "client sent invalid host header"))?.name;
+            // The authority of an absolute target takes precedence.
+            if self.authority.is_none() {
+                self.host_name = Piece::new(host.start(), host.start() + name.len());
             }
-            None => None,
-            Some(host) => Some(host),
-        };
-        if host.is_some_and(|it| target::host(it.of(buffer)).is_none()) {
-            return Err(Refusal::new(400, "client sent invalid host header"));
         }
         if self.chunked && self.content_length.is_some() {
             return Err(Refusal::new(
@@ -376,12 +379,7 @@ fn parse_version(text: &[u8]) -> Result<Version, Refusal> {
 
 fn length(value: &[u8]) -> Result<u64, Refusal> {
     const INVALID: Refusal = Refusal::new(400, "client sent invalid \"Content-Length\" header");
-    // A sign would be accepted by `parse`.
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(INVALID);
-    }
-    let text = std::str::from_utf8(value).map_err(|_| INVALID)?;
-    text.parse::<u64>().ok().filter(|it| i64::try_from(*it).is_ok()).ok_or(INVALID)
+    body::decimal(value).ok_or(INVALID)
 }
 
 #[cfg(test)]

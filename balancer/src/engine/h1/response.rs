@@ -1,6 +1,6 @@
 //! The head of an upstream's answer: parsed, checked, and turned into how its body ends.
 
-use crate::engine::h1::body::Framing;
+use crate::engine::h1::body::{self, Framing};
 use crate::engine::h1::field::{self, Field, Line, Name, Piece, lists};
 use crate::engine::h1::request::Progress;
 
@@ -157,11 +157,7 @@ impl Response {
 
 fn length(value: &[u8]) -> Result<u64, BadResponse> {
     const INVALID: BadResponse = BadResponse("upstream sent invalid \"Content-Length\" header");
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(INVALID);
-    }
-    let text = std::str::from_utf8(value).map_err(|_| INVALID)?;
-    text.parse::<u64>().ok().filter(|it| i64::try_from(*it).is_ok()).ok_or(INVALID)
+    body::decimal(value).ok_or(INVALID)
 }
 
 #[cfg(test)]

@@ -1,0 +1,182 @@
+//! What the command line asks for instead of serving: version, help, test, signals.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nix::sys::signal::{Signal as Number, kill};
+use nix::unistd::Pid;
+
+use crate::args::{Args, Order, Version};
+use crate::conf::error::{self, ConfError, Marks, os_text};
+use crate::listen;
+use crate::process::{self, complain, emerg, version};
+use crate::snapshot::build::{self, Configuration, Paths};
+
+/// nginx's own, so that a start without `-p` finds what it would find.
+const PREFIX: &str = "/usr/local/nginx/";
+
+/// The pid file of a configuration that names none is below the prefix, too.
+const CONF: &str = "conf/nginx.conf";
+
+/// Does what the words ask for.
+pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
+    let args = match Args::parse(words) {
+        Ok(args) => args,
+        Err(text) => {
+            complain(&format!("nginx: {text}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.help || args.version != Version::None {
+        version::tell(args.version);
+        if args.help {
+            complain(USAGE);
+        }
+        if !args.test {
+            return ExitCode::SUCCESS;
+        }
+    }
+    let prefix = args.prefix.clone().unwrap_or_else(|| PREFIX.into());
+    let conf = prefix.join(args.conf.as_deref().unwrap_or(Path::new(CONF)));
+    let paths = Paths { prefix, conf };
+    let configuration = match build::read(&paths, args.globals.as_deref(), args.strict) {
+        Ok(configuration) => configuration,
+        Err(problems) => {
+            tell(&problems);
+            if args.test {
+                complain(&format!(
+                    "nginx: configuration file {} test failed",
+                    paths.conf.display()
+                ));
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    tell(&configuration.warnings);
+    if args.test {
+        return test(&args, &configuration, &paths);
+    }
+    match args.order {
+        Some(order) => signal(order, &configuration.process.pid),
+        None => process::run(&args, &configuration, paths),
+    }
+}
+
+/// Prints problems, with marks where a person reads them.
+pub(crate) fn tell(problems: &[ConfError]) {
+    if problems.is_empty() {
+        return;
+    }
+    let marks = match (io::stderr().is_terminal(), std::env::var_os("NO_COLOR")) {
+        (false, _) => Marks::Absent,
+        (true, Some(_)) => Marks::Plain,
+        (true, None) => Marks::Colored,
+    };
+    complain(error::render(problems, marks).trim_end());
+}
+
+const USAGE: &str = "Usage: nginx [-?hvVtTq] [-s signal] [-p prefix]
+             [-e filename] [-c filename] [-g directives] [--admin address] [--strict]
+
+Options:
+  -?,-h         : this help
+  -v            : show version and exit
+  -V            : show version and configure options then exit
+  -t            : test configuration and exit
+  -T            : test configuration, dump it and exit
+  -q            : suppress non-error messages during configuration testing
+  -s signal     : send signal to a master process: stop, quit, reopen, reload
+  -p prefix     : set prefix path (default: /usr/local/nginx/)
+  -e filename   : set error log file (default: logs/error.log)
+  -c filename   : set configuration file (default: conf/nginx.conf)
+  -g directives : set global directives out of configuration file
+  --admin addr  : serve metrics and status on this address
+  --strict      : accept nginx's own words only, and no name that does not resolve
+";
+
+/// Everything short of serving.
+fn test(args: &Args, configuration: &Configuration, paths: &Paths) -> ExitCode {
+    let file = paths.conf.display();
+    if !args.quiet {
+        complain(&format!("nginx: the configuration file {file} syntax is ok"));
+    }
+    let mut problems = Vec::new();
+    match build::build(configuration, None) {
+        Err(found) => problems = found,
+        Ok(snapshot) => {
+            problems.extend(snapshot.warnings);
+            for listener in &snapshot.listeners {
+                let opened = listen::open(&listener.bind, &listener.options, 1);
+                if let Err(listen::CannotBind { bind, error }) = opened
+                    && error.kind() != io::ErrorKind::AddrInUse
+                {
+                    let text = format!("bind() to {bind} failed {}", os_text(&error));
+                    problems.push(ConfError::unplaced(text));
+                }
+            }
+        }
+    }
+    tell(&problems);
+    if problems.iter().any(|it| it.level == error::Level::Emerg) {
+        complain(&format!("nginx: configuration file {file} test failed"));
+        return ExitCode::FAILURE;
+    }
+    if !args.quiet {
+        complain(&format!("nginx: configuration file {file} test is successful"));
+    }
+    if args.dump {
+        return dump(configuration);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Writes every file that was read, as `-T` does.
+fn dump(configuration: &Configuration) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(&configuration.sources.dump());
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Sends a signal to the program whose number the pid file holds.
+fn signal(order: Order, pid_file: &PathBuf) -> ExitCode {
+    let failed = |text: String| {
+        complain(&format!("nginx: {text}"));
+        ExitCode::FAILURE
+    };
+    let text = match std::fs::read_to_string(pid_file) {
+        Ok(text) => text,
+        Err(error) => {
+            let path = pid_file.display();
+            return failed(format!("[error] open() \"{path}\" failed {}", os_text(&error)));
+        }
+    };
+    let word = text.trim_end();
+    let Some(pid) = word.parse().ok().filter(|it| *it > 0) else {
+        return failed(format!(
+            "[error] invalid PID number \"{word}\" in \"{}\"",
+            pid_file.display()
+        ));
+    };
+    let number = match order {
+        Order::Stop => Number::SIGTERM,
+        Order::Quit => Number::SIGQUIT,
+        Order::Reopen => Number::SIGUSR1,
+        Order::Reload => Number::SIGHUP,
+    };
+    match kill(Pid::from_raw(pid), number) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(errno) => {
+            let text = format!("({}: {})", errno as i32, errno.desc());
+            failed(format!("[alert] kill({pid}, {}) failed {text}", number as i32))
+        }
+    }
+}
+
+/// Tells of a start that was refused by several problems at once.
+pub(crate) fn refuse(problems: &[ConfError]) {
+    if problems.is_empty() {
+        emerg("the configuration was refused");
+    }
+    tell(problems);
+}
