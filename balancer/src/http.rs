@@ -2,18 +2,31 @@
 //!
 //! Nothing here reads, sends or waits: settings and a request go in, an action comes out.
 
+use crate::conf::{Block, ConfError};
 use crate::engine::exchange::Exchange;
 use crate::http::location::{Content, Location};
 use crate::http::proxy_pass::Proxy;
 use crate::http::rewrite::Return;
 
+pub mod core;
 pub mod header;
+pub mod listen;
 pub mod location;
+pub mod mime;
 pub mod page;
 pub mod proxy_pass;
 pub mod rewrite;
 pub mod server;
 pub mod variable;
+
+/// The blocks in which most settings may stand, each handed on to the blocks within.
+pub(crate) const EVERYWHERE: &[Block] = &[Block::Http, Block::Server, Block::Location];
+
+/// Keeps a value that could be read.
+pub(crate) fn put<T>(slot: &mut Option<T>, value: Result<T, ConfError>) -> Result<(), ConfError> {
+    *slot = Some(value?);
+    Ok(())
+}
 
 /// What the engine has to do.
 #[derive(Clone, Copy, Debug)]

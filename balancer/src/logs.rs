@@ -6,6 +6,7 @@ use crate::engine::exchange::Exchange;
 use crate::http::location::Location;
 use crate::http::variable::Template;
 
+pub mod rows;
 pub mod time;
 
 /// An `access_log` line.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::conf::ConfError;
 use crate::http::server::Servers;
 use crate::upstream::Upstream;
+use crate::upstream::resolve::Roster;
 
+pub mod build;
 pub mod listen;
 
 pub use listen::{Bind, ListenOptions};
@@ -29,6 +32,10 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Every group, implicit ones included.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Groups with names that could not be resolved.
+    pub unresolved: Vec<Arc<Roster>>,
+    /// What the operator is told of this configuration beside what reading it told.
+    pub warnings: Vec<ConfError>,
 }
 
 impl Snapshot {

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use policy::{Candidate, Event, Policy, Request, SplitMix64, Terms, Time, Transition};
 
+use crate::http::variable::Template;
+
 pub use self::backend::{Address, Backend, Reason};
 
 pub mod backend;
+pub mod resolve;
+pub mod rows;
 
 /// How many idle connections a group keeps, and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,6 +77,8 @@ pub struct Plan {
     pub policy: &'static str,
     /// Whether the policy learns from every answer, or from failures alone.
     pub learns_all: bool,
+    /// What requests are hashed by, where the policy hashes.
+    pub key: Option<Template>,
     /// Makes the policy, once for the primary and once for the backup servers.
     pub policies: [Box<dyn Policy>; 2],
     /// Every server, backup ones included, in the order of the file.
@@ -98,6 +104,8 @@ pub struct Upstream {
     pub idle: Arc<AtomicU32>,
     /// Attempts beyond the first of their request.
     pub retries: AtomicU64,
+    /// What requests are hashed by, `None` where the policy hashes nothing of them.
+    pub key: Option<Template>,
     learns_all: bool,
     chooser: Mutex<Chooser>,
 }
@@ -125,21 +133,14 @@ impl Tried {
 impl Upstream {
     /// Puts a group together. Its servers may be in use already.
     pub fn new(plan: Plan) -> Self {
-        let Plan { name, policy, learns_all, policies, servers, keepalive, idle, seed } = plan;
-        let (backup, primary): (Vec<_>, Vec<_>) =
-            servers.into_iter().partition(|it| it.terms.backup);
+        let Plan { name, policy, learns_all, key, policies, servers, keepalive, idle, seed } = plan;
+        let [primary, backup] = ranks(servers);
         let [first, second] = policies;
         let group = |servers: Vec<Server>, mut policy: Box<dyn Policy>| {
             policy.relist(&vec![None; servers.len()]);
             Group { servers, policy }
         };
-        let mut groups = [group(primary, first), group(backup, second)];
-        // nginx never takes a server out by failures when there is no other.
-        if let [Group { servers: one, .. }, Group { servers: none, .. }] = &mut groups
-            && let ([only], []) = (one.as_mut_slice(), none.as_slice())
-        {
-            only.terms.max_fails = None;
-        }
+        let groups = [group(primary, first), group(backup, second)];
         let chooser = Chooser { groups, draw: SplitMix64::new(seed), candidates: Vec::new() };
         Self {
             name,
@@ -147,6 +148,7 @@ impl Upstream {
             keepalive,
             idle,
             retries: AtomicU64::new(0),
+            key,
             learns_all,
             chooser: Mutex::new(chooser),
         }
@@ -199,10 +201,9 @@ impl Upstream {
 
     /// Replaces the servers; those that stay keep their place in the rotation.
     pub fn relist(&self, servers: Vec<Server>) {
-        let (backup, primary): (Vec<_>, Vec<_>) =
-            servers.into_iter().partition(|it| it.terms.backup);
+        let ranks = ranks(servers);
         let mut chooser = self.lock();
-        for (group, servers) in chooser.groups.iter_mut().zip([primary, backup]) {
+        for (group, servers) in chooser.groups.iter_mut().zip(ranks) {
             let old = std::mem::replace(&mut group.servers, servers);
             let stood =
                 |it: &Server| old.iter().position(|was| Arc::ptr_eq(&was.backend, &it.backend));
@@ -230,6 +231,17 @@ impl Upstream {
         // One panicking request must not stop the rest.
         self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The servers without and with `backup`.
+fn ranks(servers: Vec<Server>) -> [Vec<Server>; 2] {
+    let (backup, mut primary): (Vec<_>, Vec<_>) =
+        servers.into_iter().partition(|it| it.terms.backup);
+    // nginx never takes a server out by failures when there is no other.
+    if let ([only], []) = (primary.as_mut_slice(), backup.as_slice()) {
+        only.terms.max_fails = None;
+    }
+    [primary, backup]
 }
 
 /// One request counted against a backend, until dropped.

@@ -1,7 +1,7 @@
 //! Exact and prefix locations: which one a path belongs to, and what that one does.
 
-use std::time::Duration;
-
+use crate::conf::{ConfError, Directive, Span, Word};
+use crate::http::core::Core;
 use crate::http::header::AddHeader;
 use crate::http::proxy_pass::Proxy;
 use crate::http::rewrite::Return;
@@ -20,56 +20,6 @@ pub enum Content {
     Nothing,
 }
 
-/// Settings of the core module that matter while a request is served.
-#[derive(Clone, Debug)]
-pub struct Core {
-    /// Largest body in bytes, `None` for no limit.
-    pub client_max_body_size: Option<u64>,
-    /// Bytes of a body held in memory before it is passed on.
-    pub client_body_buffer_size: usize,
-    /// Longest wait for the next bytes of a body.
-    pub client_body_timeout: Duration,
-    /// Longest wait for room to send.
-    pub send_timeout: Duration,
-    /// How long a connection may be idle; `None` closes it after the answer.
-    pub keepalive_timeout: Option<Duration>,
-    /// Value of the `Keep-Alive` header, `None` to send none.
-    pub keepalive_header: Option<Duration>,
-    /// Requests after which a connection is closed.
-    pub keepalive_requests: u64,
-    /// Age after which a connection is closed.
-    pub keepalive_time: Duration,
-    /// What the `Server` header and error pages call us.
-    pub server: &'static str,
-    /// Type of an answer whose name has no known ending.
-    pub default_type: String,
-}
-
-impl Core {
-    /// Whether a body of this announced length is refused.
-    pub fn refuses_body(&self, length: u64) -> bool {
-        self.client_max_body_size.is_some_and(|limit| limit < length)
-    }
-}
-
-impl Default for Core {
-    /// nginx's defaults.
-    fn default() -> Self {
-        Self {
-            client_max_body_size: Some(1 << 20),
-            client_body_buffer_size: 16 * 1024,
-            client_body_timeout: Duration::from_secs(60),
-            send_timeout: Duration::from_secs(60),
-            keepalive_timeout: Some(Duration::from_secs(75)),
-            keepalive_header: None,
-            keepalive_requests: 1000,
-            keepalive_time: Duration::from_secs(3600),
-            server: crate::NGINX,
-            default_type: "text/plain".to_owned(),
-        }
-    }
-}
-
 /// One location, with everything its requests need.
 #[derive(Debug)]
 pub struct Location {
@@ -83,6 +33,79 @@ pub struct Location {
     pub add_headers: Vec<AddHeader>,
     /// `access_log` lines.
     pub access_logs: Vec<AccessLog>,
+}
+
+/// How a location is written.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// How paths are compared with it.
+    pub kind: Kind,
+    /// The path, or the name after `@`.
+    pub path: Vec<u8>,
+    /// The words after `location`.
+    pub span: Span,
+}
+
+/// How a path is compared with a location.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// `= /path`
+    Exact,
+    /// `/path`
+    Prefix,
+    /// `^~ /path`
+    Shield,
+}
+
+impl Pattern {
+    /// Reads the words of a `location`.
+    ///
+    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_location`.
+    pub fn read(directive: &Directive) -> Result<Self, ConfError> {
+        let words = directive.arguments();
+        let (first, second) = (&words[0], words.get(1));
+        let (modifier, word) = match second {
+            Some(second) => (first.as_str(), second.as_bytes()),
+            None => split(first),
+        };
+        let kind = match modifier {
+            "=" => Kind::Exact,
+            "" if !word.starts_with(b"@") => Kind::Prefix,
+            "^~" => Kind::Shield,
+            "~" | "~*" | "" => {
+                let name = String::from_utf8_lossy(word);
+                let text = format!("using regex \"{name}\" requires PCRE library");
+                let help = "this version reads exact locations and prefixes only";
+                return Err(first.refuse(text).with_help(help));
+            }
+            _ => return Err(first.refuse(format!("invalid location modifier \"{first}\""))),
+        };
+        Ok(Self { kind, path: word.to_vec(), span: first.span.to(&words[words.len() - 1].span) })
+    }
+
+    /// Whether this location may stand in another.
+    ///
+    /// Source: as for [`Self::read`].
+    pub fn check_inside(&self, outer: &Self) -> Result<(), ConfError> {
+        let names = |it: &Self| String::from_utf8_lossy(&it.path).into_owned();
+        let (own, around) = (names(self), names(outer));
+        let text = if outer.kind == Kind::Exact {
+            format!("location \"{own}\" cannot be inside the exact location \"{around}\"")
+        } else if !self.path.starts_with(&outer.path) {
+            format!("location \"{own}\" is outside location \"{around}\"")
+        } else {
+            return Ok(());
+        };
+        Err(ConfError::new(text, self.span.clone()))
+    }
+}
+
+/// The modifier that touches the path, and the path.
+fn split(word: &Word) -> (&'static str, &[u8]) {
+    let bytes = word.as_bytes();
+    let found = ["=", "^~", "~*", "~"].into_iter().find(|it| bytes.starts_with(it.as_bytes()));
+    let modifier = found.unwrap_or("");
+    (modifier, &bytes[modifier.len()..])
 }
 
 /// The locations of one level.
@@ -100,28 +123,38 @@ struct Prefix {
     location: usize,
     /// Position of the longest prefix of this path among the others.
     parent: Option<usize>,
+    nested: Locations,
+}
+
+/// A prefix location as it enters its level.
+#[derive(Debug)]
+pub struct Entry {
+    /// The path.
+    pub path: Vec<u8>,
+    /// Its number.
+    pub location: usize,
+    /// The locations within it.
+    pub nested: Locations,
 }
 
 impl Locations {
     /// Sorts the locations of a level; the numbers are the caller's.
-    pub fn new(mut exact: Vec<(Vec<u8>, usize)>, prefixes: Vec<(Vec<u8>, usize)>) -> Self {
+    pub fn new(mut exact: Vec<(Vec<u8>, usize)>, mut entries: Vec<Entry>) -> Self {
         exact.sort();
-        let mut sorted = prefixes;
-        sorted.sort();
-        let parent = |at: usize| {
-            let (path, _): &(Vec<u8>, usize) = &sorted[at];
-            sorted[..at].iter().rposition(|(it, _)| path.starts_with(it))
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let parent =
+            |at: usize| entries[..at].iter().rposition(|it| entries[at].path.starts_with(&it.path));
+        let parents: Vec<_> = (0..entries.len()).map(parent).collect();
+        let prefix = |(it, parent): (Entry, _)| {
+            let Entry { path, location, nested } = it;
+            Prefix { path, location, parent, nested }
         };
-        let parents: Vec<_> = (0..sorted.len()).map(parent).collect();
-        let prefixes = sorted
-            .into_iter()
-            .zip(parents)
-            .map(|((path, location), parent)| Prefix { path, location, parent })
-            .collect();
+        let prefixes = entries.into_iter().zip(parents).map(prefix).collect();
         Self { exact, prefixes }
     }
 
-    /// The number of the exact location of this path, else of the longest prefix.
+    /// The number of the exact location of this path, else of the longest prefix, in which the
+    /// search goes on.
     pub fn find(&self, path: &[u8]) -> Option<usize> {
         if let Ok(at) = self.exact.binary_search_by(|(it, _)| it.as_slice().cmp(path)) {
             return Some(self.exact[at].1);
@@ -131,7 +164,7 @@ impl Locations {
         let mut at = after.checked_sub(1);
         while let Some(prefix) = at.map(|it| &self.prefixes[it]) {
             if path.starts_with(&prefix.path) {
-                return Some(prefix.location);
+                return prefix.nested.find(path).or(Some(prefix.location));
             }
             at = prefix.parent;
         }
@@ -150,7 +183,11 @@ mod tests {
         let numbered = words.iter().enumerate();
         let (exact, prefixes): (Vec<_>, Vec<_>) = numbered.partition(|(_, it)| it.starts_with('='));
         let exact = exact.into_iter().map(|(n, it)| (it[1..].as_bytes().to_vec(), n)).collect();
-        let prefixes = prefixes.into_iter().map(|(n, it)| (it.as_bytes().to_vec(), n)).collect();
+        let entry = |(location, it): (usize, &&str)| {
+            let path = it.as_bytes().to_vec();
+            Entry { path, location, nested: Locations::default() }
+        };
+        let prefixes = prefixes.into_iter().map(entry).collect();
         let found = Locations::new(exact, prefixes).find(path.as_bytes());
         assert_eq!(found.map(|it| words[it]), expected, "{path} in {locations}");
     }
@@ -172,5 +209,57 @@ mod tests {
         check("/ =/ /a =/a", "/", Some("=/"));
         check("/ =/ /a =/a", "/a", Some("=/a"));
         check("/ =/ /a =/a", "/a/", Some("/a"));
+    }
+
+    #[test]
+    fn a_nested_location_is_found_only_within_the_longest_prefix_of_its_level() {
+        let entry = |path: &str, location, nested| Entry {
+            path: path.as_bytes().to_vec(),
+            location,
+            nested,
+        };
+        let inner = Locations::new(Vec::new(), vec![entry("/a/b/c", 2, Locations::default())]);
+        let level = vec![entry("/a", 0, inner), entry("/a/b", 1, Locations::default())];
+        let locations = Locations::new(Vec::new(), level);
+        assert_eq!(locations.find(b"/a/b/c"), Some(1));
+        assert_eq!(locations.find(b"/a/x"), Some(0));
+        let inner = Locations::new(Vec::new(), vec![entry("/a/b/c", 2, Locations::default())]);
+        let locations = Locations::new(Vec::new(), vec![entry("/a", 0, inner)]);
+        assert_eq!(locations.find(b"/a/b/c"), Some(2));
+    }
+
+    #[track_caller]
+    fn check_pattern(text: &str, expected: Result<(Kind, &str), &str>) {
+        let actual = Pattern::read(&crate::conf::testing::directive(text));
+        let actual = actual.map_err(|it| it.reason);
+        let actual = actual.map(|it| (it.kind, String::from_utf8(it.path).unwrap()));
+        let expected = expected.map(|(kind, path)| (kind, path.to_owned()));
+        assert_eq!(actual, expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn a_modifier_may_touch_the_path() {
+        check_pattern("location / { }", Ok((Kind::Prefix, "/")));
+        check_pattern("location = /a { }", Ok((Kind::Exact, "/a")));
+        check_pattern("location =/a { }", Ok((Kind::Exact, "/a")));
+        check_pattern("location ^~ /a { }", Ok((Kind::Shield, "/a")));
+        check_pattern("location ^~/a { }", Ok((Kind::Shield, "/a")));
+        check_pattern("location ! /a { }", Err("invalid location modifier \"!\""));
+    }
+
+    #[test]
+    fn a_nested_location_extends_the_one_around_it() {
+        let pattern = |text| Pattern::read(&crate::conf::testing::directive(text)).unwrap();
+        let reason =
+            |inner, outer| pattern(inner).check_inside(&pattern(outer)).err().map(|it| it.reason);
+        assert_eq!(reason("location /a/b { }", "location /a { }"), None);
+        assert_eq!(
+            reason("location /b { }", "location /a { }").as_deref(),
+            Some("location \"/b\" is outside location \"/a\"")
+        );
+        assert_eq!(
+            reason("location /a/b { }", "location = /a { }").as_deref(),
+            Some("location \"/a/b\" cannot be inside the exact location \"/a\"")
+        );
     }
 }

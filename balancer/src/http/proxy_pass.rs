@@ -10,6 +10,8 @@ use crate::engine::h1::field::{Name, hash};
 use crate::http::variable::Template;
 use crate::upstream::Upstream;
 
+pub mod rows;
+
 /// A `proxy_set_header` line.
 #[derive(Debug)]
 pub struct SetHeader {
@@ -193,7 +195,7 @@ impl Proxy {
 /// Appends a path with everything escaped that may not stand in a request target.
 ///
 /// Source: nginx `ngx_string.c`, `ngx_escape_uri` with `NGX_ESCAPE_URI`.
-fn escape(path: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape(path: &[u8], out: &mut Vec<u8>) {
     for byte in path {
         if *byte <= b' ' || *byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?') {
             let digit = |it: u8| b"0123456789ABCDEF"[usize::from(it)];

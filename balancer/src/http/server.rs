@@ -5,9 +5,185 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use nix::unistd::gethostname;
+
+use crate::conf::{Block, ConfError, Directive, Effect, Row, Word};
 use crate::engine::h1::request::Limits;
+use crate::http::core::{HASH, number};
 use crate::http::location::{Location, Locations};
+use crate::http::put;
 use crate::upstream::backend::{Durations, add};
+
+/// The names of one server.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// As they are written.
+    pub words: Vec<Word>,
+}
+
+impl Names {
+    /// The name that stands for the server: the first, empty when there is none.
+    pub fn first(&self) -> String {
+        self.lower()
+            .next()
+            .map(|(name, _)| name.trim_start_matches('.').to_owned())
+            .unwrap_or_default()
+    }
+
+    /// The names in lower case, each with its word; one that is empty when there is none.
+    pub fn lower(&self) -> impl Iterator<Item = (String, Option<&Word>)> {
+        let none = self.words.is_empty().then(|| (String::new(), None));
+        let name = |it: &Word| match it.as_str() {
+            "$hostname" => gethostname().map(|it| it.to_string_lossy().to_lowercase()),
+            other => Ok(other.to_lowercase()),
+        };
+        none.into_iter()
+            .chain(self.words.iter().map(move |it| (name(it).unwrap_or_default(), Some(it))))
+    }
+
+    fn server_name(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let mut suspicious = None;
+        for word in directive.arguments() {
+            let bytes = word.as_bytes();
+            let bad_star = bytes.first() == Some(&b'*') && (bytes.len() < 3 || bytes[1] != b'.');
+            if bad_star || bytes == b"." {
+                return Err(word.refuse(format!("server name \"{word}\" is invalid")));
+            }
+            if bytes.first() == Some(&b'~') {
+                let text = format!("using regex \"{}\" requires PCRE library", &word[1..]);
+                return Err(word.refuse(text).with_help(
+                    "names by regular expression are not read by this version: write them out, \
+                     or use `*.example.com`",
+                ));
+            }
+            if bytes.contains(&b'/') {
+                let text = format!("server name \"{word}\" has suspicious symbols");
+                suspicious.get_or_insert(word.refuse(text).warning());
+            }
+            self.words.push(word.clone());
+        }
+        suspicious.map_or(Ok(()), Err)
+    }
+}
+
+/// Directives of `server` about its names.
+pub const NAME_ROWS: &[Row<Names>] = &[Row {
+    name: "server_name",
+    within: &[Block::Server],
+    arguments: 1..=usize::MAX,
+    effect: Effect::Add(Names::server_name),
+}];
+
+/// How heads are read; what one block sets, `None` asks the enclosing block.
+#[derive(Clone, Debug, Default)]
+pub struct EntranceSettings {
+    client_header_timeout: Option<Duration>,
+    client_header_buffer_size: Option<u64>,
+    large_client_header_buffers: Option<(u64, u64)>,
+    max_headers: Option<u64>,
+    ignore_invalid_headers: Option<bool>,
+    underscores_in_headers: Option<bool>,
+    merge_slashes: Option<bool>,
+}
+
+impl EntranceSettings {
+    /// Fills what this block leaves open.
+    #[must_use]
+    pub fn within(self, outer: &Self) -> Self {
+        let (small, large) = (outer.client_header_buffer_size, outer.large_client_header_buffers);
+        Self {
+            client_header_timeout: self.client_header_timeout.or(outer.client_header_timeout),
+            client_header_buffer_size: self.client_header_buffer_size.or(small),
+            large_client_header_buffers: self.large_client_header_buffers.or(large),
+            max_headers: self.max_headers.or(outer.max_headers),
+            ignore_invalid_headers: self.ignore_invalid_headers.or(outer.ignore_invalid_headers),
+            underscores_in_headers: self.underscores_in_headers.or(outer.underscores_in_headers),
+            merge_slashes: self.merge_slashes.or(outer.merge_slashes),
+        }
+    }
+
+    /// What a connection needs, with nginx's defaults.
+    #[must_use]
+    pub fn compile(&self) -> Entrance {
+        let as_size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let default = Entrance::default();
+        let mut limits = default.limits;
+        if let Some((count, each)) = self.large_client_header_buffers {
+            limits.line = as_size(each);
+            limits.head = as_size(count.saturating_mul(each));
+        }
+        // A line fits in the first buffer, too, even if that is the larger.
+        let first = self.client_header_buffer_size.map_or(0, as_size);
+        limits.line = limits.line.max(first);
+        limits.head = limits.head.max(first);
+        limits.fields = self.max_headers.map_or(limits.fields, as_size);
+        limits.ignore_invalid = self.ignore_invalid_headers.unwrap_or(limits.ignore_invalid);
+        limits.underscores = self.underscores_in_headers.unwrap_or(limits.underscores);
+        Entrance {
+            header_timeout: self.client_header_timeout.unwrap_or(default.header_timeout),
+            limits,
+            merge_slashes: self.merge_slashes.unwrap_or(default.merge_slashes),
+        }
+    }
+}
+
+const fn one(name: &'static str, effect: Effect<EntranceSettings>) -> Row<EntranceSettings> {
+    Row { name, within: &[Block::Http, Block::Server], arguments: 1..=1, effect }
+}
+
+/// Directives of `http` and `server` that count before a location is known.
+pub const ENTRANCE_ROWS: &[Row<EntranceSettings>] = &[
+    one(
+        "client_header_timeout",
+        Effect::Set(|it, directive| put(&mut it.client_header_timeout, directive.milliseconds())),
+    ),
+    one(
+        "client_header_buffer_size",
+        Effect::Set(|it, directive| put(&mut it.client_header_buffer_size, directive.size())),
+    ),
+    Row {
+        name: "large_client_header_buffers",
+        within: &[Block::Http, Block::Server],
+        arguments: 2..=2,
+        effect: Effect::Set(|it, directive| {
+            put(&mut it.large_client_header_buffers, directive.buffers())
+        }),
+    },
+    one("max_headers", Effect::Set(|it, directive| put(&mut it.max_headers, directive.number()))),
+    one(
+        "ignore_invalid_headers",
+        Effect::Set(|it, directive| put(&mut it.ignore_invalid_headers, directive.flag())),
+    ),
+    one(
+        "underscores_in_headers",
+        Effect::Set(|it, directive| put(&mut it.underscores_in_headers, directive.flag())),
+    ),
+    one("merge_slashes", Effect::Set(|it, directive| put(&mut it.merge_slashes, directive.flag()))),
+    Row {
+        name: "server_names_hash_max_size",
+        within: &[Block::Http],
+        arguments: 1..=1,
+        effect: Effect::Checked(number, HASH),
+    },
+    Row {
+        name: "server_names_hash_bucket_size",
+        within: &[Block::Http],
+        arguments: 1..=1,
+        effect: Effect::Checked(number, HASH),
+    },
+    Row {
+        name: "variables_hash_max_size",
+        within: &[Block::Http],
+        arguments: 1..=1,
+        effect: Effect::Checked(number, HASH),
+    },
+    Row {
+        name: "variables_hash_bucket_size",
+        within: &[Block::Http],
+        arguments: 1..=1,
+        effect: Effect::Checked(number, HASH),
+    },
+];
 
 /// What is counted for one virtual server, since the program started.
 #[derive(Debug, Default)]

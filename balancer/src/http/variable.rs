@@ -2,11 +2,13 @@
 
 use policy::Time;
 
+use crate::conf::{ConfError, Word};
 use crate::engine::clock;
 use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::h1::field::{self, Name};
 use crate::engine::h1::request::Version;
 use crate::engine::h1::write;
+use crate::http::proxy_pass::escape;
 
 /// Appends a variable's value; false when it is not set, and then nothing is appended.
 type Write = fn(&Exchange, &mut Vec<u8>) -> bool;
@@ -54,10 +56,26 @@ pub struct Template {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unknown(pub String);
 
+/// Looks the names in the value of a directive up.
+pub fn compile(word: &Word) -> Result<Template, ConfError> {
+    Template::compile(word).map_err(|Unknown(name)| {
+        ConfError::unplaced(format!("unknown \"{name}\" variable"))
+            .with_help(format!("it stands in {}", word.span))
+    })
+}
+
 impl Template {
     /// A text without variables, whatever is in it.
     pub fn text(text: &[u8]) -> Self {
         Self { parts: vec![Part::Text(text.to_vec())] }
+    }
+
+    /// A path of this server and the query of the request, as a redirect names them.
+    pub fn redirect_to(path: &[u8]) -> Self {
+        let mut escaped = Vec::new();
+        escape(path, &mut escaped);
+        let query = Self::compile("$is_args$args").expect("both are known");
+        Self { parts: std::iter::once(Part::Text(escaped)).chain(query.parts).collect() }
     }
 
     /// Looks the names in a text up.

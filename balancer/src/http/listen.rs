@@ -1,0 +1,179 @@
+//! `listen`: on which addresses a server is reached.
+
+use crate::conf::address::{Address, Purpose};
+use crate::conf::value::{number, size};
+use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row, Span, Word};
+use crate::snapshot::ListenOptions;
+
+/// One `listen` line.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// As it is written; names are looked up later.
+    pub address: Address,
+    /// Whether this server answers unknown names there.
+    pub is_default: bool,
+    /// Options of the socket, `None` when the line gives none.
+    pub options: Option<ListenOptions>,
+    /// The address word.
+    pub word: Word,
+    /// The directive.
+    pub span: Span,
+}
+
+/// The port of a `listen` that names none.
+pub const DEFAULT_PORT: u16 = 80;
+
+/// The `listen` lines of a server.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// In the order of the file; without any, one that depends on who runs the program.
+    pub lines: Vec<Listen>,
+}
+
+/// Directives of `server`.
+pub const ROWS: &[Row<Settings>] = &[Row {
+    name: "listen",
+    within: &[Block::Server],
+    arguments: 1..=usize::MAX,
+    effect: Effect::Read(Settings::listen),
+}];
+
+const TLS: &str =
+    "TLS is not part of this version: end it before balancer, or listen without `ssl`";
+const BOUND: &str = "every address has a socket of its own on every worker";
+const ACCEPTED: &str = "connections are accepted as soon as they are open";
+
+impl Settings {
+    fn listen(
+        &mut self,
+        directive: &Directive,
+        reading: &mut Reading<'_>,
+    ) -> Result<(), ConfError> {
+        let word = directive.text();
+        let address = Address::parse(word, Purpose::Listen)
+            .map_err(|it| word.refuse(format!("{it} in \"{word}\" of the \"listen\" directive")))?;
+        let mut listen = Listen {
+            address,
+            is_default: false,
+            options: None,
+            word: word.clone(),
+            span: directive.span.clone(),
+        };
+        for parameter in &directive.arguments()[1..] {
+            listen.parameter(directive, parameter, reading)?;
+        }
+        self.lines.push(listen);
+        Ok(())
+    }
+}
+
+impl Listen {
+    fn parameter(
+        &mut self,
+        directive: &Directive,
+        word: &Word,
+        reading: &mut Reading<'_>,
+    ) -> Result<(), ConfError> {
+        let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
+        let refuse = || word.refuse(format!("invalid {name} \"{}\"", value.unwrap_or_default()));
+        let mut nothing = |reason| reading.without_effect(directive, Block::Server, word, reason);
+        match (name, value) {
+            ("default_server" | "default", None) => self.is_default = true,
+            ("backlog", Some(value)) => {
+                let backlog = number(value).and_then(|it| i32::try_from(it).ok());
+                self.options().backlog = backlog.filter(|it| *it > 0).ok_or_else(refuse)?;
+            }
+            ("rcvbuf", Some(value)) => {
+                self.options().receive_buffer = Some(bytes(value).ok_or_else(refuse)?);
+            }
+            ("sndbuf", Some(value)) => {
+                self.options().send_buffer = Some(bytes(value).ok_or_else(refuse)?);
+            }
+            ("ipv6only", Some(value)) => {
+                self.options().only_v6 = match value {
+                    "on" => true,
+                    "off" => false,
+                    _ => {
+                        let text = format!("invalid ipv6only flags \"{value}\"");
+                        return Err(word.refuse(text));
+                    }
+                };
+            }
+            ("bind" | "reuseport", None) => {
+                self.options();
+                nothing(BOUND);
+            }
+            ("deferred", None) => {
+                self.options();
+                nothing(ACCEPTED);
+            }
+            ("fastopen", Some(value)) => {
+                number(value).ok_or_else(refuse)?;
+                self.options();
+                nothing("data is not taken before the handshake is over");
+            }
+            ("ssl", None) => {
+                let text = "the \"ssl\" parameter requires ngx_http_ssl_module";
+                return Err(word.refuse(text).with_help(TLS));
+            }
+            ("http2", None) => {
+                let text = "the \"http2\" parameter requires ngx_http_v2_module";
+                return Err(word.refuse(text).with_help("listen without `http2`"));
+            }
+            ("quic", None) => {
+                let text = "the \"quic\" parameter requires ngx_http_v3_module";
+                return Err(word.refuse(text).with_help("HTTP/3 is not part of balancer"));
+            }
+            ("proxy_protocol", None) => {
+                let help = "the PROXY header is not read by this version: listen without it";
+                return Err(word.invalid_parameter().with_help(help));
+            }
+            ("so_keepalive", Some(_)) | ("multipath", None) => {
+                let help = "this socket option is not set by this version: remove it";
+                return Err(word.invalid_parameter().with_help(help));
+            }
+            _ => return Err(word.invalid_parameter()),
+        }
+        Ok(())
+    }
+
+    fn options(&mut self) -> &mut ListenOptions {
+        self.options.get_or_insert_default()
+    }
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    size(text).and_then(|it| usize::try_from(it).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::testing::directive;
+    use crate::conf::{Catalog, Dialect};
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<(bool, Option<i32>), &str>) {
+        let catalog = Catalog::default();
+        let mut reading = Reading::new(&catalog, Dialect::Extended);
+        let mut settings = Settings::default();
+        let actual = settings.listen(&directive(text), &mut reading).map(|()| {
+            let line = &settings.lines[0];
+            (line.is_default, line.options.map(|it| it.backlog))
+        });
+        assert_eq!(actual.map_err(|it| it.reason), expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn parameters_are_read_as_nginx_reads_them() {
+        check("listen 80;", Ok((false, None)));
+        check("listen 80 default_server;", Ok((true, None)));
+        check("listen *:80 default reuseport;", Ok((true, Some(511))));
+        check("listen [::]:80 ipv6only=off backlog=7;", Ok((false, Some(7))));
+        check("listen 80 backlog=0;", Err("invalid backlog \"0\""));
+        check("listen 80 ipv6only=x;", Err("invalid ipv6only flags \"x\""));
+        check("listen 80 nope;", Err("invalid parameter \"nope\""));
+        check("listen 0;", Err("invalid port in \"0\" of the \"listen\" directive"));
+        check("listen 443 ssl;", Err("the \"ssl\" parameter requires ngx_http_ssl_module"));
+    }
+}

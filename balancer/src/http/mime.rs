@@ -1,0 +1,80 @@
+//! `types`: which type belongs to the ending of a name.
+
+use std::collections::HashMap;
+
+use crate::conf::{ConfError, Directive};
+
+/// Types by ending, in lower case.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Types(HashMap<Vec<u8>, String>);
+
+impl Default for Types {
+    /// What nginx knows without a `types` block.
+    fn default() -> Self {
+        let known = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
+        Self(known.map(|(ending, it)| (ending.as_bytes().to_vec(), it.to_owned())).into())
+    }
+}
+
+impl Types {
+    /// No type at all.
+    pub(super) fn none() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// Adds what a `types` block says.
+    pub(super) fn read(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let mut problem = None;
+        for line in directive.entries() {
+            let line = line?;
+            let kind = line.name().as_str();
+            for ending in line.arguments() {
+                let lower = ending.to_ascii_lowercase().into_bytes();
+                if let Some(old) = self.0.insert(lower, kind.to_owned()) {
+                    let text = format!(
+                        "duplicate extension \"{ending}\", content type: \"{kind}\", previous \
+                         content type: \"{old}\""
+                    );
+                    problem.get_or_insert(ending.refuse(text).warning());
+                }
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// The type of a path, by what follows the last dot of its last part.
+    pub fn of_path(&self, path: &[u8]) -> Option<&str> {
+        let name = path.rsplit(|it| *it == b'/').next()?;
+        let dot = memchr::memrchr(b'.', name)?;
+        self.0.get(&name[dot + 1..].to_ascii_lowercase()).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::testing::directive;
+
+    #[test]
+    fn a_type_is_found_by_the_last_ending() {
+        let mut types = Types::none();
+        types.read(&directive("types { text/css css; application/gzip gz TGZ; }")).unwrap();
+        for (path, expected) in [
+            ("/a.css", Some("text/css")),
+            ("/a.CSS", Some("text/css")),
+            ("/a.tar.gz", Some("application/gzip")),
+            ("/b.tgz", Some("application/gzip")),
+            ("/a.css/b", None),
+            ("/css", None),
+            ("/a.html", None),
+        ] {
+            assert_eq!(types.of_path(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn without_a_block_three_types_are_known() {
+        assert_eq!(Types::default().of_path(b"/index.html"), Some("text/html"));
+        assert_eq!(Types::default().of_path(b"/a.css"), None);
+    }
+}

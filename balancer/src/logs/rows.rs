@@ -1,0 +1,310 @@
+//! `access_log`, `log_format`, `error_log`: which lines go where.
+
+use std::time::Duration;
+
+use crate::conf::value::{Unit, choice, size, time};
+use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
+use crate::http::EVERYWHERE;
+
+/// What a block says of its logs.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    access: Option<Vec<AccessLine>>,
+    /// `error_log` lines; without any, those of the enclosing block count.
+    pub errors: Vec<ErrorLog>,
+}
+
+/// One `access_log` line.
+#[derive(Clone, Debug)]
+pub struct AccessLine {
+    /// The file.
+    pub path: Word,
+    /// Name of the format, `None` for `combined`.
+    pub format: Option<Word>,
+    /// Bytes that are collected before they are written.
+    pub buffer: Option<u64>,
+    /// Longest time that a line is held back.
+    pub flush: Option<Duration>,
+    /// Level of compression.
+    pub gzip: Option<u32>,
+    /// Written only when this comes out neither empty nor `0`.
+    pub condition: Option<Word>,
+}
+
+/// Where an error log goes.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Standard error.
+    Stderr,
+    /// A file, relative to the prefix.
+    File(Word),
+}
+
+/// How grave an event must be to be written, in nginx's words.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(missing_docs, reason = "the words of error_log")]
+pub enum Severity {
+    Debug,
+    Info,
+    Notice,
+    Warn,
+    Error,
+    Crit,
+    Alert,
+    Emerg,
+}
+
+/// One `error_log` line.
+#[derive(Clone, Debug)]
+pub struct ErrorLog {
+    /// Where it goes.
+    pub target: Target,
+    /// The least grave events it takes.
+    pub level: Severity,
+}
+
+/// A `log_format`.
+#[derive(Clone, Debug)]
+pub struct Format {
+    /// Its name.
+    pub name: Word,
+    /// How values are made safe.
+    pub escape: Escape,
+    /// Its parts, joined.
+    pub parts: Vec<Word>,
+}
+
+/// How values are made safe.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Escape {
+    /// `\xHH`.
+    #[default]
+    Default,
+    /// As within a JSON string.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// Directives of `http`, `server` and `location`.
+pub const ROWS: &[Row<Settings>] = &[
+    Row {
+        name: "access_log",
+        within: EVERYWHERE,
+        arguments: 1..=MANY,
+        effect: Effect::Add(Settings::access_log),
+    },
+    Row {
+        name: "error_log",
+        within: EVERYWHERE,
+        arguments: 1..=2,
+        effect: Effect::Add(|it, directive| {
+            it.errors.push(ErrorLog::read(directive)?);
+            Ok(())
+        }),
+    },
+];
+
+/// The formats of `http`.
+#[derive(Clone, Debug, Default)]
+pub struct Formats {
+    /// In the order of the file.
+    pub formats: Vec<Format>,
+}
+
+/// Directives of `http` alone.
+pub const FORMAT_ROWS: &[Row<Formats>] = &[Row {
+    name: "log_format",
+    within: &[Block::Http],
+    arguments: 2..=MANY,
+    effect: Effect::Add(Formats::log_format),
+}];
+
+const SYSLOG: &str = "write to a file or to stderr and let a collector read it";
+
+impl Settings {
+    /// Fills what this block leaves open.
+    #[must_use]
+    pub fn within(self, outer: &Self) -> Self {
+        let errors = if self.errors.is_empty() { outer.errors.clone() } else { self.errors };
+        Self { access: self.access.or_else(|| outer.access.clone()), errors }
+    }
+
+    /// The access logs; `None` when no block says a word of them, and then nginx's default counts.
+    pub fn access(&self) -> Option<&[AccessLine]> {
+        self.access.as_deref()
+    }
+
+    /// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_set_log`.
+    fn access_log(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let lines = self.access.get_or_insert_default();
+        let path = directive.text();
+        let rest = &directive.arguments()[1..];
+        if *path == "off" {
+            lines.clear();
+            return rest.first().map_or(Ok(()), |it| Err(it.invalid_parameter()));
+        }
+        if path.starts_with("syslog:") {
+            let text = format!("invalid parameter \"{path}\"");
+            return Err(path.refuse(text).with_help(SYSLOG));
+        }
+        let mut line = AccessLine {
+            path: path.clone(),
+            format: rest.first().cloned(),
+            buffer: None,
+            flush: None,
+            gzip: None,
+            condition: None,
+        };
+        for word in rest.iter().skip(1) {
+            line.parameter(word)?;
+        }
+        if line.gzip.is_some() && line.buffer.is_none() {
+            line.buffer = Some(GZIP_BUFFER);
+        }
+        if line.flush.is_some() && line.buffer.is_none() {
+            return Err(path.refuse(format!("no buffer is defined for access_log \"{path}\"")));
+        }
+        lines.push(line);
+        Ok(())
+    }
+}
+
+/// What `gzip` collects unless `buffer` says otherwise.
+const GZIP_BUFFER: u64 = 64 * 1024;
+
+impl AccessLine {
+    fn parameter(&mut self, word: &Word) -> Result<(), ConfError> {
+        if let Some(value) = word.parameter("buffer") {
+            let refuse = || word.refuse(format!("invalid buffer size \"{value}\""));
+            self.buffer = Some(size(value).filter(|it| *it > 0).ok_or_else(refuse)?);
+        } else if let Some(value) = word.parameter("flush") {
+            let refuse = || word.refuse(format!("invalid flush time \"{value}\""));
+            let parsed = time(value, Unit::Milliseconds).filter(|it| !it.is_zero());
+            self.flush = Some(parsed.ok_or_else(refuse)?);
+        } else if *word == "gzip" || word.starts_with("gzip=") {
+            let value = word.parameter("gzip").unwrap_or("1");
+            let refuse = || word.refuse(format!("invalid compression level \"{value}\""));
+            let level = value.parse().ok().filter(|it| (1..=9).contains(it));
+            self.gzip = Some(level.ok_or_else(refuse)?);
+        } else if word.starts_with("if=") {
+            self.condition = Some(word.clone());
+        } else {
+            return Err(word.invalid_parameter());
+        }
+        Ok(())
+    }
+}
+
+impl ErrorLog {
+    /// Reads an `error_log` line.
+    pub fn read(directive: &Directive) -> Result<Self, ConfError> {
+        let path = directive.text();
+        let target = match path.as_str() {
+            "stderr" => Target::Stderr,
+            it if it.starts_with("syslog:") || it.starts_with("memory:") => {
+                let text = format!("invalid parameter \"{path}\"");
+                return Err(path.refuse(text).with_help(SYSLOG));
+            }
+            _ => Target::File(path.clone()),
+        };
+        let level = match directive.arguments().get(1) {
+            None => Severity::Error,
+            Some(word) => choice(word, SEVERITIES)
+                .ok_or_else(|| word.refuse(format!("invalid log level \"{word}\"")))?,
+        };
+        Ok(Self { target, level })
+    }
+}
+
+const SEVERITIES: &[(&str, Severity)] = &[
+    ("debug", Severity::Debug),
+    ("info", Severity::Info),
+    ("notice", Severity::Notice),
+    ("warn", Severity::Warn),
+    ("error", Severity::Error),
+    ("crit", Severity::Crit),
+    ("alert", Severity::Alert),
+    ("emerg", Severity::Emerg),
+];
+
+impl Formats {
+    /// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_set_format`.
+    fn log_format(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let name = directive.text();
+        let is_taken = *name == "combined" || self.formats.iter().any(|it| it.name == **name);
+        if is_taken {
+            return Err(name.refuse(format!("duplicate \"log_format\" name \"{name}\"")));
+        }
+        let mut parts = directive.arguments()[1..].to_vec();
+        let mut escape = Escape::Default;
+        if let Some(value) = parts[0].parameter("escape") {
+            let known =
+                [("default", Escape::Default), ("json", Escape::Json), ("none", Escape::None)];
+            let refuse = || parts[0].refuse(format!("unknown log format escaping \"{value}\""));
+            escape = choice(value, &known).ok_or_else(refuse)?;
+            parts.remove(0);
+        }
+        self.formats.push(Format { name: name.clone(), escape, parts });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::testing::directive;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<usize, &str>) {
+        let mut settings = Settings::default();
+        let actual = settings.access_log(&directive(text)).map_err(|it| it.reason);
+        let lines = settings.access().unwrap_or_default().len();
+        assert_eq!(actual.map(|()| lines), expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn parameters_of_access_log_are_checked_as_nginx_checks_them() {
+        check("access_log off;", Ok(0));
+        check("access_log logs/a.log;", Ok(1));
+        check("access_log logs/a.log main buffer=32k flush=5s if=$loggable;", Ok(1));
+        check("access_log logs/a.log main gzip;", Ok(1));
+        check("access_log off main;", Err("invalid parameter \"main\""));
+        check("access_log a main buffer=0;", Err("invalid buffer size \"0\""));
+        check("access_log a main flush=x;", Err("invalid flush time \"x\""));
+        check("access_log a main gzip=10;", Err("invalid compression level \"10\""));
+        check("access_log a main flush=1s;", Err("no buffer is defined for access_log \"a\""));
+        check("access_log a main nope;", Err("invalid parameter \"nope\""));
+    }
+
+    #[test]
+    fn a_block_without_access_log_has_that_of_the_block_around_it() {
+        let mut outer = Settings::default();
+        outer.access_log(&directive("access_log a;")).unwrap();
+        let lines = |it: Settings| it.within(&outer).access().map(<[_]>::len);
+        assert_eq!(lines(Settings::default()), Some(1));
+        let mut off = Settings::default();
+        off.access_log(&directive("access_log off;")).unwrap();
+        assert_eq!(lines(off), Some(0));
+    }
+
+    #[test]
+    fn error_logs_have_a_level() {
+        let read = |text| ErrorLog::read(&directive(text)).map(|it| it.level);
+        assert_eq!(read("error_log a;").unwrap(), Severity::Error);
+        assert_eq!(read("error_log stderr WARN;").unwrap(), Severity::Warn);
+        let reason = read("error_log a loud;").unwrap_err().reason;
+        assert_eq!(reason, "invalid log level \"loud\"");
+    }
+
+    #[test]
+    fn a_format_is_named_once() {
+        let mut formats = Formats::default();
+        formats.log_format(&directive("log_format a escape=json '$uri' x;")).unwrap();
+        assert_eq!((formats.formats[0].escape, formats.formats[0].parts.len()), (Escape::Json, 2));
+        let again = formats.log_format(&directive("log_format a '$uri';")).unwrap_err();
+        assert_eq!(again.reason, "duplicate \"log_format\" name \"a\"");
+        let combined = formats.log_format(&directive("log_format combined '$uri';"));
+        assert!(combined.is_err());
+    }
+}

@@ -1,0 +1,290 @@
+//! Which modules are there, in which blocks do their directives stand, what do they set?
+//!
+//! The only list of row tables and settings. A new module adds its settings to the blocks it
+//! serves, and its rows to their tables; [`crate::http::decide`] holds the phases.
+
+use crate::conf::{
+    Block, Catalog, ConfError, Directive, Effect, Group, Reading, Row, Rows, Span, Table,
+};
+use crate::http::{core, header, listen, location, proxy_pass, rewrite, server};
+use crate::logs::rows as logs;
+use crate::process::rows as process;
+use crate::upstream::rows as upstream;
+
+mod missing;
+
+/// Everything outside all braces.
+#[derive(Debug, Default)]
+pub struct MainBlock {
+    /// Workers, files, limits; `events` included.
+    pub process: process::Settings,
+    /// Whether there is an `events` block.
+    pub has_events: bool,
+    /// The `http` block.
+    pub http: Option<HttpBlock>,
+}
+
+/// Settings that are handed on from `http` to `server` to `location`.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Limits and times of the client's side.
+    pub core: core::Settings,
+    /// `add_header`
+    pub header: header::Settings,
+    /// `access_log`, `error_log`
+    pub logs: logs::Settings,
+    /// `proxy_*`
+    pub proxy: proxy_pass::rows::Settings,
+}
+
+impl Scope {
+    /// Fills what this block leaves open.
+    #[must_use]
+    pub fn within(self, outer: &Self) -> Self {
+        Self {
+            core: self.core.within(&outer.core),
+            header: self.header.within(&outer.header),
+            logs: self.logs.within(&outer.logs),
+            proxy: self.proxy.within(&outer.proxy),
+        }
+    }
+}
+
+/// The `http` block.
+#[derive(Debug, Default)]
+pub struct HttpBlock {
+    /// Handed on.
+    pub scope: Scope,
+    /// Handed on to servers.
+    pub entrance: server::EntranceSettings,
+    /// `log_format`
+    pub formats: logs::Formats,
+    /// Its servers.
+    pub servers: Vec<ServerBlock>,
+    /// Its groups.
+    pub upstreams: Vec<upstream::Settings>,
+}
+
+/// A `server` block.
+#[derive(Debug)]
+pub struct ServerBlock {
+    /// Handed on.
+    pub scope: Scope,
+    /// Before a location is known.
+    pub entrance: server::EntranceSettings,
+    /// Where it listens.
+    pub listen: listen::Settings,
+    /// Its names.
+    pub names: server::Names,
+    /// What it does itself, before and without its locations.
+    pub own: Own,
+    /// Its locations.
+    pub locations: Vec<LocationBlock>,
+    /// The word `server`.
+    pub span: Span,
+}
+
+/// A `location` block.
+#[derive(Debug)]
+pub struct LocationBlock {
+    /// Which paths it is for.
+    pub pattern: location::Pattern,
+    /// Handed on.
+    pub scope: Scope,
+    /// What it does itself.
+    pub own: Own,
+    /// The locations within.
+    pub locations: Vec<LocationBlock>,
+    /// Where the block ends.
+    pub close: Span,
+}
+
+/// What a block does itself; nothing of it is handed on.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// `return`
+    pub rewrite: rewrite::Settings,
+    /// Whether it shows the counters of `stub_status`.
+    pub stub_status: bool,
+}
+
+/// Outside all braces.
+pub const MAIN: &[&dyn Rows<MainBlock>] = &[
+    &Table::new(process::ROWS, |it: &mut MainBlock| &mut it.process),
+    &Table::new(MAIN_ROWS, |it: &mut MainBlock| it),
+    &Table::new(missing::ROWS, |it: &mut MainBlock| it),
+];
+
+const EVENTS: &[&dyn Rows<MainBlock>] =
+    &[&Table::new(process::EVENT_ROWS, |it: &mut MainBlock| &mut it.process)];
+
+const SCOPE: &[&dyn Rows<Scope>] = &[
+    &Table::new(core::ROWS, |it: &mut Scope| &mut it.core),
+    &Table::new(header::ROWS, |it: &mut Scope| &mut it.header),
+    &Table::new(logs::ROWS, |it: &mut Scope| &mut it.logs),
+    &Table::new(proxy_pass::rows::ROWS, |it: &mut Scope| &mut it.proxy),
+];
+
+const OWN: &[&dyn Rows<Own>] = &[
+    &Table::new(rewrite::ROWS, |it: &mut Own| &mut it.rewrite),
+    &Table::new(OWN_ROWS, |it: &mut Own| it),
+];
+
+const HTTP: &[&dyn Rows<HttpBlock>] = &[
+    &Table::new(HTTP_ROWS, |it: &mut HttpBlock| it),
+    &Group::new(SCOPE, |it: &mut HttpBlock| &mut it.scope),
+    &Table::new(server::ENTRANCE_ROWS, |it: &mut HttpBlock| &mut it.entrance),
+    &Table::new(logs::FORMAT_ROWS, |it: &mut HttpBlock| &mut it.formats),
+];
+
+const SERVER: &[&dyn Rows<ServerBlock>] = &[
+    &Table::new(SERVER_ROWS, |it: &mut ServerBlock| it),
+    &Table::new(listen::ROWS, |it: &mut ServerBlock| &mut it.listen),
+    &Table::new(server::NAME_ROWS, |it: &mut ServerBlock| &mut it.names),
+    &Table::new(server::ENTRANCE_ROWS, |it: &mut ServerBlock| &mut it.entrance),
+    &Group::new(SCOPE, |it: &mut ServerBlock| &mut it.scope),
+    &Group::new(OWN, |it: &mut ServerBlock| &mut it.own),
+];
+
+const LOCATION: &[&dyn Rows<LocationBlock>] = &[
+    &Table::new(LOCATION_ROWS, |it: &mut LocationBlock| it),
+    &Group::new(SCOPE, |it: &mut LocationBlock| &mut it.scope),
+    &Group::new(OWN, |it: &mut LocationBlock| &mut it.own),
+];
+
+const UPSTREAM: &[&dyn Rows<upstream::Settings>] =
+    &[&Table::new(upstream::ROWS, |it| it), &Table::extension(upstream::EXTENSIONS, |it| it)];
+
+/// Every row of the program.
+#[must_use]
+pub fn catalog() -> Catalog {
+    Catalog::default().with(MAIN).with(EVENTS).with(HTTP).with(SERVER).with(LOCATION).with(UPSTREAM)
+}
+
+const MAIN_ROWS: &[Row<MainBlock>] = &[
+    Row {
+        name: "events",
+        within: &[Block::Main],
+        arguments: 0..=0,
+        effect: Effect::Open(|main, directive, reading| {
+            let is_second = std::mem::replace(&mut main.has_events, true);
+            once(is_second, directive)?;
+            reading.apply(Block::Events, directive.children(), EVENTS, main);
+            Ok(())
+        }),
+    },
+    Row {
+        name: "http",
+        within: &[Block::Main],
+        arguments: 0..=0,
+        effect: Effect::Open(|main, directive, reading| {
+            once(main.http.is_some(), directive)?;
+            let http = main.http.get_or_insert_default();
+            reading.apply(Block::Http, directive.children(), HTTP, http);
+            Ok(())
+        }),
+    },
+];
+
+fn once(is_second: bool, directive: &Directive) -> Result<(), ConfError> {
+    let name = directive.name();
+    if is_second {
+        return Err(name.refuse(format!("\"{name}\" directive is duplicate")));
+    }
+    Ok(())
+}
+
+const HTTP_ROWS: &[Row<HttpBlock>] = &[
+    Row {
+        name: "server",
+        within: &[Block::Http],
+        arguments: 0..=0,
+        effect: Effect::Open(|http, directive, reading| {
+            let mut server = ServerBlock {
+                scope: Scope::default(),
+                entrance: server::EntranceSettings::default(),
+                listen: listen::Settings::default(),
+                names: server::Names::default(),
+                own: Own::default(),
+                locations: Vec::new(),
+                span: directive.span.clone(),
+            };
+            reading.apply(Block::Server, directive.children(), SERVER, &mut server);
+            http.servers.push(server);
+            Ok(())
+        }),
+    },
+    Row {
+        name: "upstream",
+        within: &[Block::Http],
+        arguments: 1..=1,
+        effect: Effect::Open(|http, directive, reading| {
+            let name = directive.text().clone();
+            let is_taken = |it: &upstream::Settings| it.name.eq_ignore_ascii_case(&name);
+            if http.upstreams.iter().any(is_taken) {
+                return Err(name.refuse(format!("duplicate upstream \"{name}\"")));
+            }
+            let mut upstream = upstream::Settings::new(name, directive.close.clone());
+            let found = reading.problems.len();
+            reading.apply(Block::Upstream, directive.children(), UPSTREAM, &mut upstream);
+            // A line that was refused may be the one whose absence would be told.
+            if found == reading.problems.len() {
+                upstream.check()?;
+            }
+            http.upstreams.push(upstream);
+            Ok(())
+        }),
+    },
+];
+
+const SERVER_ROWS: &[Row<ServerBlock>] = &[Row {
+    name: "location",
+    within: &[Block::Server],
+    arguments: 1..=2,
+    effect: Effect::Open(|server, directive, reading| {
+        let location = location(directive, None, reading)?;
+        server.locations.push(location);
+        Ok(())
+    }),
+}];
+
+const LOCATION_ROWS: &[Row<LocationBlock>] = &[Row {
+    name: "location",
+    within: &[Block::Location],
+    arguments: 1..=2,
+    effect: Effect::Open(|outer, directive, reading| {
+        let location = location(directive, Some(&outer.pattern), reading)?;
+        outer.locations.push(location);
+        Ok(())
+    }),
+}];
+
+fn location(
+    directive: &Directive,
+    outer: Option<&location::Pattern>,
+    reading: &mut Reading<'_>,
+) -> Result<LocationBlock, ConfError> {
+    let pattern = location::Pattern::read(directive)?;
+    if let Some(outer) = outer {
+        pattern.check_inside(outer)?;
+    }
+    let mut location = LocationBlock {
+        pattern,
+        scope: Scope::default(),
+        own: Own::default(),
+        locations: Vec::new(),
+        close: directive.close.clone(),
+    };
+    reading.apply(Block::Location, directive.children(), LOCATION, &mut location);
+    Ok(location)
+}
+
+const OWN_ROWS: &[Row<Own>] = &[Row {
+    name: "stub_status",
+    within: &[Block::Server, Block::Location],
+    arguments: 0..=1,
+    effect: Effect::Set(|own, _| {
+        own.stub_status = true;
+        Ok(())
+    }),
+}];

@@ -1,0 +1,328 @@
+//! The `upstream` block: its servers, its policy, its idle connections.
+
+use std::num::NonZeroU32;
+
+use policy::{Choice, Entry, Terms};
+
+use super::Keepalive;
+use crate::conf::address::{Address, Purpose};
+use crate::conf::value::{Unit, number, size, time};
+use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Span, Word};
+
+/// One `upstream` block.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name.
+    pub name: Word,
+    /// Where the block ends.
+    pub close: Span,
+    /// The `server` lines.
+    pub servers: Vec<Line>,
+    /// How requests are placed, `None` for nginx's default.
+    pub method: Option<Method>,
+    /// Of idle connections.
+    pub keepalive: Keepalive,
+}
+
+/// One `server` line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// As it is written; a name is looked up later.
+    pub address: Address,
+    /// The address word.
+    pub word: Word,
+    /// Its parameters; the identity is set when the address is known.
+    pub terms: Terms,
+}
+
+/// A policy, as a block asks for it.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// What it is.
+    pub entry: &'static Entry,
+    /// The words that asked for it.
+    pub words: Vec<String>,
+    /// What the requests' keys are made from.
+    pub key: Option<Word>,
+}
+
+const UPSTREAM: &[Block] = &[Block::Upstream];
+
+const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
+    Row { name, within: UPSTREAM, arguments: 1..=1, effect }
+}
+
+const fn method(name: &'static str) -> Row<Settings> {
+    let effect = Effect::Add(Settings::method);
+    Row { name, within: UPSTREAM, arguments: 0..=MANY, effect }
+}
+
+/// Directives of `upstream`.
+pub const ROWS: &[Row<Settings>] = &[
+    Row {
+        name: "server",
+        within: UPSTREAM,
+        arguments: 1..=MANY,
+        effect: Effect::Add(Settings::server),
+    },
+    method("least_conn"),
+    method("ip_hash"),
+    method("hash"),
+    method("random"),
+    method("least_time"),
+    Row {
+        name: "zone",
+        within: UPSTREAM,
+        arguments: 1..=2,
+        effect: Effect::Checked(zone, "every upstream is shared by all workers"),
+    },
+    Row {
+        name: "keepalive",
+        within: UPSTREAM,
+        arguments: 1..=2,
+        effect: Effect::Set(Settings::keepalive),
+    },
+    row(
+        "keepalive_requests",
+        Effect::Set(|it, directive| {
+            it.keepalive.requests = directive.number()?;
+            Ok(())
+        }),
+    ),
+    row(
+        "keepalive_time",
+        Effect::Set(|it, directive| {
+            it.keepalive.time = directive.milliseconds()?;
+            Ok(())
+        }),
+    ),
+    row(
+        "keepalive_timeout",
+        Effect::Set(|it, directive| {
+            it.keepalive.timeout = directive.milliseconds()?;
+            Ok(())
+        }),
+    ),
+];
+
+/// Policies nginx does not have.
+pub const EXTENSIONS: &[Row<Settings>] =
+    &[method("peak_ewma"), method("prequal"), method("maglev")];
+
+impl Settings {
+    /// A block without a line.
+    #[must_use]
+    pub fn new(name: Word, close: Span) -> Self {
+        let keepalive = Keepalive::DEFAULT;
+        Self { name, close, servers: Vec::new(), method: None, keepalive }
+    }
+
+    /// The check nginx makes at the end of the block.
+    pub fn check(&self) -> Result<(), ConfError> {
+        if self.servers.is_empty() {
+            return Err(ConfError::new("no servers are inside upstream", self.close.clone()));
+        }
+        if self.servers.iter().all(|it| it.terms.backup) {
+            let text = format!("no servers in upstream \"{}\"", self.name);
+            return Err(self.name.refuse(text));
+        }
+        Ok(())
+    }
+
+    /// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_server`.
+    fn server(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let word = directive.text();
+        let address = Address::parse(word, Purpose::Peer)
+            .map_err(|it| word.refuse(format!("{it} in upstream \"{word}\"")))?;
+        let mut line = Line { address, word: word.clone(), terms: Terms::default() };
+        for parameter in &directive.arguments()[1..] {
+            line.parameter(parameter)?;
+            let name = parameter.split_once('=').map_or(&**parameter, |(name, _)| name);
+            let refuses = self.method.as_ref().is_some_and(|it| it.entry.refuses.contains(&name));
+            if refuses {
+                let text = format!("balancing method does not support parameter \"{parameter}\"");
+                return Err(parameter.refuse(text));
+            }
+        }
+        self.servers.push(line);
+        Ok(())
+    }
+
+    fn method(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let words: Vec<&str> = directive.words.iter().map(|it| it.as_str()).collect();
+        let choice = Choice::of_directive(&words).map_err(|refusal| {
+            match directive.words.get(refusal.word) {
+                Some(word) => word.invalid_parameter(),
+                None => {
+                    let text = format!("invalid number of arguments in \"{}\" directive", words[0]);
+                    ConfError::new(text, directive.span.clone())
+                }
+            }
+        })?;
+        let own = choice.entry.directive.unwrap_or_default();
+        let key = own.iter().position(|it| *it == "KEY").map(|it| directive.words[it].clone());
+        let words = words.into_iter().map(str::to_owned).collect();
+        let was = self.method.replace(Method { entry: choice.entry, words, key });
+        match was {
+            None => Ok(()),
+            Some(_) => Err(directive.name().refuse("load balancing method redefined").warning()),
+        }
+    }
+
+    fn keepalive(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let word = directive.text();
+        let refuse = || word.refuse(format!("invalid value \"{word}\" in \"keepalive\" directive"));
+        let idle = number(word).and_then(|it| u32::try_from(it).ok());
+        self.keepalive.idle = idle.ok_or_else(refuse)?;
+        self.keepalive.local = match directive.arguments().get(1) {
+            None => false,
+            Some(word) if *word == "local" => true,
+            Some(word) => return Err(word.invalid_parameter()),
+        };
+        Ok(())
+    }
+}
+
+impl Line {
+    fn parameter(&mut self, word: &Word) -> Result<(), ConfError> {
+        let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
+        let refuse = || word.invalid_parameter();
+        let count = |value| number(value).and_then(|it| u32::try_from(it).ok());
+        let terms = &mut self.terms;
+        match (name, value) {
+            ("weight", Some(value)) => {
+                terms.weight = count(value).and_then(NonZeroU32::new).ok_or_else(refuse)?;
+            }
+            ("max_fails", Some(value)) => {
+                terms.max_fails = NonZeroU32::new(count(value).ok_or_else(refuse)?);
+            }
+            ("fail_timeout", Some(value)) => {
+                terms.fail_timeout = time(value, Unit::Seconds).ok_or_else(refuse)?;
+            }
+            ("max_conns", Some(value)) => {
+                terms.max_conns = NonZeroU32::new(count(value).ok_or_else(refuse)?);
+            }
+            ("backup", None) => terms.backup = true,
+            ("down", None) => terms.down = true,
+            ("resolve" | "drain", None) | ("service" | "route" | "slow_start", Some(_)) => {
+                let help = "this parameter is not honoured by this version: remove it";
+                return Err(refuse().with_help(help));
+            }
+            _ => return Err(refuse()),
+        }
+        Ok(())
+    }
+}
+
+/// nginx needs eight pages.
+const SMALLEST_ZONE: u64 = 8 * 4096;
+
+fn zone(directive: &Directive) -> Result<(), ConfError> {
+    let Some(word) = directive.arguments().get(1) else { return Ok(()) };
+    let bytes = size(word).ok_or_else(|| word.refuse(format!("invalid zone size \"{word}\"")))?;
+    if bytes < SMALLEST_ZONE {
+        let text = format!("zone \"{}\" is too small", directive.text());
+        return Err(word.refuse(text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use policy::CATALOG;
+
+    use super::*;
+    use crate::conf::testing::directive;
+
+    fn read(text: &str) -> Result<Settings, ConfError> {
+        let block = directive(&format!("upstream u {{ {text} }}"));
+        let mut settings = Settings::new(block.words[1].clone(), block.close.clone());
+        for line in block.children() {
+            let rows = ROWS.iter().chain(EXTENSIONS);
+            let row = rows.clone().find(|it| *line.name() == *it.name).unwrap();
+            match row.effect {
+                Effect::Add(set) | Effect::Set(set) => set(&mut settings, line)?,
+                Effect::Checked(check, _) => check(line)?,
+                _ => unreachable!(),
+            }
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<Terms, &str>) {
+        let actual = read(text).map(|it| it.servers[0].terms).map_err(|it| it.reason);
+        assert_eq!(actual, expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn a_server_has_terms() {
+        let default = Terms::default();
+        check("server a;", Ok(default));
+        check("server a weight=3;", Ok(Terms { weight: NonZeroU32::new(3).unwrap(), ..default }));
+        check("server a max_fails=0;", Ok(Terms { max_fails: None, ..default }));
+        let minute = Duration::from_secs(60);
+        check("server a fail_timeout=1m;", Ok(Terms { fail_timeout: minute, ..default }));
+        check("server a max_conns=2;", Ok(Terms { max_conns: NonZeroU32::new(2), ..default }));
+        check("server a down;", Ok(Terms { down: true, ..default }));
+    }
+
+    #[test]
+    fn wrong_parameters_are_refused_with_their_text() {
+        check("server a weight=0;", Err("invalid parameter \"weight=0\""));
+        check("server a weight=;", Err("invalid parameter \"weight=\""));
+        check("server a nope;", Err("invalid parameter \"nope\""));
+        check("server a:x;", Err("invalid port in upstream \"a:x\""));
+        check("", Err("no servers are inside upstream"));
+        check("server a backup;", Err("no servers in upstream \"u\""));
+        check("zone z 8k; server a;", Err("zone \"z\" is too small"));
+    }
+
+    #[test]
+    fn a_method_refuses_parameters_of_the_lines_after_it() {
+        let refused = "balancing method does not support parameter \"backup\"";
+        check("ip_hash; server a; server b backup;", Err(refused));
+        check("server b; server a backup; ip_hash;", Ok(Terms::default()));
+        check("least_conn; server a; server b backup;", Ok(Terms::default()));
+    }
+
+    #[test]
+    fn every_policy_of_the_catalog_has_its_directive() {
+        for entry in CATALOG {
+            let Some(own) = entry.directive else { continue };
+            let words = own.iter().map(|it| match *it {
+                "KEY" => "$request_uri",
+                "bounded=" => "bounded=1.5",
+                other => other,
+            });
+            let words = words.collect::<Vec<_>>().join(" ");
+            let needs = if words == "least_time" { " header" } else { "" };
+            let line = if words.is_empty() { String::new() } else { format!("{words}{needs};") };
+            let settings = read(&format!("{line} server a;")).unwrap();
+            let chosen = settings.method.map(|it| (it.entry.id, it.key.is_some()));
+            let expected = (!own.is_empty()).then_some((entry.id, entry.needs.key));
+            assert_eq!(chosen, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_not_understood_is_refused_at_its_word() {
+        let reason = |text| read(text).unwrap_err().reason;
+        assert_eq!(reason("random three; server a;"), "invalid parameter \"three\"");
+        assert_eq!(reason("hash; server a;"), "invalid number of arguments in \"hash\" directive");
+        assert_eq!(reason("ip_hash; random; server a;"), "load balancing method redefined");
+    }
+
+    #[test]
+    fn idle_connections_are_kept_per_location_unless_a_number_is_given() {
+        let keepalive = |text| read(text).unwrap().keepalive;
+        assert_eq!(keepalive("server a;"), Keepalive::DEFAULT);
+        let given = keepalive("server a; keepalive 16; keepalive_requests 10;");
+        assert_eq!((given.idle, given.requests, given.local), (16, 10, false));
+        assert!(keepalive("server a; keepalive 16 local;").local);
+        assert_eq!(keepalive("server a; keepalive 0;").idle, 0);
+    }
+}
