@@ -1,22 +1,31 @@
 //! What is remembered, so that the database is asked less often?
 //!
-//! Nothing here is ever the source of a write.
+//! Nothing here is ever the source of a write, and a Redis that is gone is never an error.
 
+pub mod redis;
 pub mod reports;
+pub mod rows;
+pub mod shared;
 
+use ::redis::RedisError;
+
+use self::redis::Redis;
 use self::reports::Reports;
 use crate::config::Config;
+use crate::metrics::Metrics;
 
-/// The memory of this replica.
+/// The memory of this replica, and the one it shares.
 #[derive(Debug)]
 pub struct Cache {
-    /// Finished reports.
+    /// Reports that this replica finished or saw last.
     pub reports: Reports,
+    /// The memory of all replicas, if there is one.
+    pub redis: Option<Redis>,
 }
 
 impl Cache {
-    /// Starts empty.
-    pub fn new(config: &Config) -> Self {
-        Self { reports: Reports::new(config.reports) }
+    /// Starts empty; opens nothing.
+    pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, RedisError> {
+        Ok(Self { reports: Reports::new(config.reports), redis: Redis::new(config, metrics)? })
     }
 }

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use self::choice::{
-    Build, Compat, Connections, Indexes, LogFormat, Lookup, Migrate, Refresh, Reports, Seed, Stage,
-    StockSync,
+    Build, Compat, Connections, Indexes, LogFormat, Lookup, Migrate, Preset, Refresh, Reports,
+    Seed, Stage, StockSync,
 };
 pub use self::database::Database;
 pub use self::redis::Redis;
@@ -168,7 +168,7 @@ impl Config {
                 "an address other than loopback needs STORE_ADMIN_TOKEN",
             );
         }
-        let preset: choice::Preset = read.choice("STORE_STAGE").unwrap_or_default();
+        let preset: Preset = read.choice("STORE_STAGE").unwrap_or_default();
         let config = Self {
             listen: listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 5000))),
             admin,

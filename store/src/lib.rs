@@ -17,6 +17,7 @@ pub mod health;
 pub mod json;
 pub mod life;
 pub mod metrics;
+pub mod repair;
 pub mod reply;
 pub mod route;
 pub mod seed;

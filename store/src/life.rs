@@ -11,6 +11,7 @@ use crate::config::Seed;
 use crate::db::{DbError, meta, migrate};
 use crate::domain::report::Report;
 use crate::handlers::reports;
+use crate::repair;
 use crate::seed::{self, Profile};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -39,7 +40,27 @@ pub async fn run(app: Arc<App>) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    watch(&app).await;
+    tokio::join!(watch(&app), repair::run(&app));
+}
+
+/// Asks Redis again and again; after an absence it is brought up to date.
+pub async fn watch_redis(app: Arc<App>) {
+    let Some(redis) = &app.cache.redis else { return };
+    loop {
+        let sentence = match redis.ping().await {
+            Ok(back) => {
+                if back {
+                    app.repair.sweep();
+                }
+                "ok"
+            }
+            Err(_) => "unavailable, using the database",
+        };
+        if app.health.set_redis(sentence) {
+            tracing::info!("redis: {sentence}");
+        }
+        tokio::time::sleep(BETWEEN_CHECKS).await;
+    }
 }
 
 /// Migrations, seed, reports; the sentence about the data.

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let dotenv = std::fs::read_to_string(".env").unwrap_or_default();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "store" } else { host.trim() };
-    let (invocation, warnings) = match args::parse(std::env::args(), environment, &dotenv, host) {
+    let (invocation, warnings) = match args::parse(std::env::args(), &environment, &dotenv, host) {
         Ok(parsed) => parsed,
         Err(Refusal::Usage(text)) => {
             // Help and version belong on standard output, which clap knows.

@@ -79,6 +79,8 @@ pub struct Metrics {
     pub report_build: Family<Two, Histogram, Seconds>,
     /// Age of the last answer in seconds, by report.
     pub report_age: Family<One, Gauge>,
+    /// Ids waiting to be repaired in Redis.
+    pub repair_queue: Gauge,
     /// 1 where a check of `/ready` passes.
     pub ready: Family<One, Gauge>,
     /// Panics caught.
@@ -156,6 +158,11 @@ impl Registered {
                 &mut registry,
                 "store_report_age_seconds",
                 "Age of the last report answered",
+            ),
+            repair_queue: gauge(
+                &mut registry,
+                "store_repair_queue_length",
+                "Ids waiting to be repaired in Redis",
             ),
             ready: gauges(&mut registry, "store_ready", "1 where a readiness check passes"),
             panics: counter(&mut registry, "store_panics", "Requests that panicked"),

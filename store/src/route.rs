@@ -173,18 +173,18 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(method: Method, path: &str, expected: Match) {
-        assert_eq!(Routes::new().find(&method, path).0, expected, "{method} {path}");
+    fn check(method: &Method, path: &str, expected: &Match) {
+        assert_eq!(&Routes::new().find(method, path).0, expected, "{method} {path}");
     }
 
     #[test]
     fn reports_are_not_taken_for_ids() {
         check(
-            Method::GET,
+            &Method::GET,
             "/orders/reports/best-sellers",
-            Match::Found(Route::Report(Report::BestSellers)),
+            &Match::Found(Route::Report(Report::BestSellers)),
         );
-        check(Method::GET, "/orders/7", Match::Found(Route::Order(OrderId::new(7))));
+        check(&Method::GET, "/orders/7", &Match::Found(Route::Order(OrderId::new(7))));
     }
 
     #[test]
@@ -198,24 +198,24 @@ mod tests {
             "/orders/%31",
             "/nothing",
         ] {
-            check(Method::GET, path, Match::Unknown);
+            check(&Method::GET, path, &Match::Unknown);
         }
         check(
-            Method::GET,
+            &Method::GET,
             "/orders/99999999999999999999",
-            Match::Found(Route::Order(OrderId::new(i64::MAX))),
+            &Match::Found(Route::Order(OrderId::new(i64::MAX))),
         );
     }
 
     #[test]
     fn a_wrong_method_learns_the_right_ones() {
         check(
-            Method::PUT,
+            &Method::PUT,
             "/orders/7",
-            Match::WrongMethod("GET, HEAD, DELETE, OPTIONS".to_owned()),
+            &Match::WrongMethod("GET, HEAD, DELETE, OPTIONS".to_owned()),
         );
-        check(Method::GET, "/orders", Match::WrongMethod("POST, OPTIONS".to_owned()));
-        check(Method::OPTIONS, "/users", Match::Options("POST, OPTIONS".to_owned()));
-        check(Method::HEAD, "/users/1", Match::Found(Route::User(UserId::new(1))));
+        check(&Method::GET, "/orders", &Match::WrongMethod("POST, OPTIONS".to_owned()));
+        check(&Method::OPTIONS, "/users", &Match::Options("POST, OPTIONS".to_owned()));
+        check(&Method::HEAD, "/users/1", &Match::Found(Route::User(UserId::new(1))));
     }
 }

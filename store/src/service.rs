@@ -100,11 +100,11 @@ impl Inner {
             Match::Options(allow) => Ok(allowing(reply::empty(StatusCode::NO_CONTENT), &allow)),
             Match::WrongMethod(allow) => {
                 let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
-                Ok(allowing(self.error_reply(error, template, &id), &allow))
+                Ok(allowing(self.error_reply(&error, template, &id), &allow))
             }
             Match::Unknown => Err(ApiError::new(StatusCode::NOT_FOUND, "Not found.")),
         };
-        let mut reply = outcome.unwrap_or_else(|error| self.error_reply(error, template, &id));
+        let mut reply = outcome.unwrap_or_else(|error| self.error_reply(&error, template, &id));
         let headers = reply.headers_mut();
         headers.insert(X_STORE_INSTANCE, self.instance.clone());
         headers.insert(X_REQUEST_ID, id);
@@ -177,7 +177,7 @@ impl Inner {
     }
 
     /// The one place where an error becomes a response, and where its cause is logged.
-    fn error_reply(&self, error: ApiError, route: &'static str, id: &HeaderValue) -> Reply {
+    fn error_reply(&self, error: &ApiError, route: &'static str, id: &HeaderValue) -> Reply {
         if let Some(reason) = error.shed {
             self.app.metrics().shed.get_or_create(&[("reason", reason)]).inc();
         }

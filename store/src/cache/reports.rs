@@ -1,5 +1,6 @@
 //! Which reports are finished, and how old are they?
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ impl Reports {
     }
 
     /// The report that was built last, whatever its age.
-    pub fn find(&self, report: Report) -> Option<std::sync::Arc<Kept>> {
+    pub fn find(&self, report: Report) -> Option<Arc<Kept>> {
         self.slot(report).kept.load_full()
     }
 
@@ -76,9 +77,17 @@ impl Reports {
     }
 
     /// Remembers a report that was read at `built`.
-    pub fn keep(&self, report: Report, body: Bytes, built: Instant) {
-        let kept = Kept { body, built, outdated: AtomicBool::new(false) };
-        self.slot(report).kept.store(Some(kept.into()));
+    pub fn keep(&self, report: Report, body: Bytes, built: Instant) -> Arc<Kept> {
+        let kept = Arc::new(Kept { body, built, outdated: AtomicBool::new(false) });
+        self.slot(report).kept.store(Some(Arc::clone(&kept)));
+        kept
+    }
+
+    /// Remembers a report that another replica may have built; the rest of its life tells its age.
+    pub fn remember(&self, report: Report, body: Bytes, left: Duration) -> Arc<Kept> {
+        let now = Instant::now();
+        let age = (self.config.ttl + self.config.stale).saturating_sub(left);
+        self.keep(report, body, now.checked_sub(age).unwrap_or(now))
     }
 
     /// Waits to be the only builder of a report.
@@ -131,7 +140,7 @@ mod tests {
 
     fn reports() -> Reports {
         let (ttl, stale, wait) =
-            (Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(5));
+            (Duration::from_mins(1), Duration::from_mins(10), Duration::from_secs(5));
         Reports::new(ReportConfig {
             ttl,
             stale,

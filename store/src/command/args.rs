@@ -50,7 +50,7 @@ pub enum Refusal {
 /// Reads what was typed. The second value holds warnings.
 pub fn parse(
     typed: impl IntoIterator<Item = String>,
-    environment: HashMap<String, String>,
+    environment: &HashMap<String, String>,
     dotenv: &str,
     host: &str,
 ) -> Result<(Invocation, Vec<String>), Refusal> {

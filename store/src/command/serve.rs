@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::Config;
 use crate::service::Shop;
-use crate::{life, server};
+use crate::{life, repair, server};
 
 /// Connections the system keeps while nobody accepts them.
 const BACKLOG: u32 = 4096;
@@ -24,6 +24,7 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
     let instance = &app.config.instance;
     tracing::info!(%address, %instance, "Listening on {address} as {instance}");
     let life = tokio::spawn(life::run(Arc::clone(&app)));
+    let redis = tokio::spawn(life::watch_redis(Arc::clone(&app)));
 
     let draining = Arc::clone(&app);
     let (second, mut again) = tokio::sync::oneshot::channel();
@@ -48,6 +49,8 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         }
     }
     life.abort();
+    repair::flush(&app, app.config.drain_timeout).await;
+    redis.abort();
     app.db.close().await;
     Ok(ExitCode::SUCCESS)
 }

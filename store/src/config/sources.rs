@@ -14,7 +14,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     ("DB_USER", "labo04", "MySQL user"),
     ("DB_PASSWORD", "labo04", "MySQL password"),
     ("DB_PASS", "labo04", "MySQL password, older name"),
-    ("REDIS_URL", "", "redis:// or rediss://; a comma list means a cluster"),
+    ("REDIS_URL", "", "redis://; wins over REDIS_HOST, REDIS_PORT, REDIS_DB"),
     ("REDIS_HOST", "127.0.0.1", "Redis host"),
     ("REDIS_PORT", "6379", "Redis port"),
     ("REDIS_DB", "0", "Redis database"),

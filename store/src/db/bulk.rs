@@ -12,6 +12,8 @@ use crate::seed::generator::{Canonical, DatedOrder, StockedProduct};
 
 /// Rows that one statement inserts or reads.
 pub const ROWS: usize = 500;
+/// The same, as statements take it.
+pub const ROWS_I64: i64 = 500;
 
 /// Repeats the marks of one row.
 fn rows(insert: &str, marks: &str, count: usize) -> String {
@@ -149,13 +151,14 @@ pub async fn hash(db: &Db) -> Result<String, DbError> {
             return Ok(text.finish());
         };
         last = newest.id.number();
-        orders.iter().for_each(|it| text.order(it));
+        for order in &orders {
+            text.order(order);
+        }
     }
 }
 
 /// A page of orders with their lines, by ascending id above `after`.
 pub async fn fetch_orders(link: Link<'_>, after: i64) -> Result<Vec<DatedOrder>, DbError> {
-    let limit = i64::try_from(ROWS).expect("a page is small");
     let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = dialects!(
         link,
         mysql: "SELECT o.id, user_id, CAST(total_amount * 100 AS SIGNED), CAST(UNIX_TIMESTAMP(created_at) AS SIGNED), \
@@ -165,27 +168,36 @@ pub async fn fetch_orders(link: Link<'_>, after: i64) -> Result<Vec<DatedOrder>,
         sqlite: "SELECT o.id, user_id, total_cents, created_at, product_id, quantity, unit_price_cents \
                  FROM (SELECT * FROM orders WHERE id > ? ORDER BY id LIMIT ?) AS o \
                  JOIN order_items ON order_id = o.id ORDER BY o.id, order_items.id",
-        |sql, it| sqlx::query_as(sql).bind(after).bind(limit).fetch_all(it).await?
+        |sql, it| sqlx::query_as(sql).bind(after).bind(ROWS_I64).fetch_all(it).await?
     );
     let mut orders: Vec<DatedOrder> = Vec::new();
     for (id, user, total, created_at, product, quantity, unit_price) in rows {
-        let line = PricedLine {
+        let bought = PricedLine {
             product: ProductId::new(product),
             quantity,
             unit_price: Cents::new(unit_price),
         };
         match orders.last_mut() {
-            Some(last) if last.id.number() == id => last.order.lines.push(line),
+            Some(last) if last.id.number() == id => last.order.lines.push(bought),
             _ => orders.push(DatedOrder {
                 id: OrderId::new(id),
                 order: PricedOrder {
                     user: UserId::new(user),
                     total: Cents::new(total),
-                    lines: vec![line],
+                    lines: vec![bought],
                 },
                 created_at,
             }),
         }
     }
     Ok(orders)
+}
+
+/// A page of users, by ascending id above `after`.
+pub async fn fetch_users(link: Link<'_>, after: i64) -> Result<Vec<(UserId, User)>, DbError> {
+    let sql = "SELECT id, name, email FROM users WHERE id > ? ORDER BY id LIMIT ?";
+    let rows: Vec<(i64, String, String)> = dialects!(link, sql, |sql, it| {
+        sqlx::query_as(sql).bind(after).bind(ROWS_I64).fetch_all(it).await?
+    });
+    Ok(rows.into_iter().map(|(id, name, email)| (UserId::new(id), User { name, email })).collect())
 }

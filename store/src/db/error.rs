@@ -108,13 +108,11 @@ impl From<sqlx::Error> for DbError {
                 1205 => Self::Busy { reason: "lock_wait", source: error },
                 1040 | 1203 | 1226 => Self::TooManyConnections(error),
                 1044 | 1045 | 1049 => Self::Refused(error),
-                1053 | 1290 | 1836 | 1927 => Self::Unavailable(Some(error)),
-                1146 | 1054 => Self::Unavailable(Some(error)),
                 1264 | 1690 => Self::Range(error),
                 1062 => Self::Taken(error),
                 1216 | 1217 | 1451 | 1452 => Self::Reference(error),
-                // Galera: the node is not part of a working cluster.
-                1047 => Self::Unavailable(Some(error)),
+                // Shutting down, read-only, killed, outside its cluster; a column or a table missing.
+                1053 | 1290 | 1836 | 1927 | 1047 | 1054 | 1146 => Self::Unavailable(Some(error)),
                 _ => Self::Other(error),
             };
         }
@@ -125,7 +123,12 @@ impl From<sqlx::Error> for DbError {
         } else if inner.is_check_violation() {
             Self::Range(error)
         } else {
-            match inner.code().and_then(|it| it.parse::<u32>().ok()).map(|it| it & 0xff) {
+            let code = inner.code().and_then(|it| it.parse::<u32>().ok());
+            // How RESTRICT is reported; there are no triggers of ours.
+            if code == Some(1811) {
+                return Self::Reference(error);
+            }
+            match code.map(|it| it & 0xff) {
                 // SQLITE_BUSY, SQLITE_LOCKED
                 Some(5 | 6) => Self::Busy { reason: "busy", source: error },
                 // SQLITE_READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB

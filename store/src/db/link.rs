@@ -72,14 +72,12 @@ impl Tx {
 macro_rules! dialects {
     ($link:expr, mysql: $mysql:expr, sqlite: $sqlite:expr, |$sql:ident, $it:ident| $body:expr) => {
         match $link {
-            $crate::db::Link::Mysql($it) => {
-                let $sql = $mysql;
-                $body
-            }
-            $crate::db::Link::Sqlite($it) => {
-                let $sql = $sqlite;
-                $body
-            }
+            $crate::db::Link::Mysql($it) => match $mysql {
+                $sql => $body,
+            },
+            $crate::db::Link::Sqlite($it) => match $sqlite {
+                $sql => $body,
+            },
         }
     };
     ($link:expr, $both:expr, |$sql:ident, $it:ident| $body:expr) => {

@@ -1,6 +1,7 @@
 //! Statements about orders.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
@@ -65,9 +66,12 @@ pub async fn insert_lines(
     Ok(())
 }
 
+/// User, total, and one line: product, quantity, price.
+type OrderRow = (i64, i64, Option<i64>, Option<i64>, Option<i64>);
+
 /// One order with its lines in the order they were sent, `None` when there is none.
 pub async fn fetch(mut link: Link<'_>, id: OrderId) -> Result<Option<PricedOrder>, DbError> {
-    let rows: Vec<(i64, i64, Option<i64>, Option<i64>, Option<i64>)> = dialects!(
+    let rows: Vec<OrderRow> = dialects!(
         &mut link,
         mysql: "SELECT user_id, CAST(total_amount * 100 AS SIGNED), product_id, quantity, CAST(unit_price * 100 AS SIGNED) \
                 FROM orders LEFT JOIN order_items ON order_items.order_id = orders.id \
@@ -80,11 +84,11 @@ pub async fn fetch(mut link: Link<'_>, id: OrderId) -> Result<Option<PricedOrder
     let Some(&(user, total, ..)) = rows.first() else {
         return Ok(None);
     };
-    let line = |(_, _, product, quantity, cents): (_, _, Option<i64>, Option<i64>, Option<i64>)| {
+    let bought = |(_, _, product, quantity, cents): OrderRow| {
         let (product, unit_price) = (ProductId::new(product?), Cents::new(cents?));
         Some(PricedLine { product, quantity: quantity?, unit_price })
     };
-    let lines = rows.into_iter().filter_map(line).collect();
+    let lines = rows.into_iter().filter_map(bought).collect();
     Ok(Some(PricedOrder { user: UserId::new(user), total: Cents::new(total), lines }))
 }
 
@@ -119,4 +123,19 @@ pub async fn delete(link: Link<'_>, id: OrderId) -> Result<(), DbError> {
         sqlx::query(sql).bind(id.number()).execute(it).await?.rows_affected()
     });
     if gone == 0 { Err(DbError::Absent) } else { Ok(()) }
+}
+
+/// The first order that is at most `window` old, `None` when there is none.
+pub async fn fetch_first_since(
+    link: Link<'_>,
+    window: Duration,
+) -> Result<Option<OrderId>, DbError> {
+    let seconds = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
+    let first: Option<i64> = dialects!(
+        link,
+        mysql: "SELECT CAST(MIN(id) AS SIGNED) FROM orders WHERE created_at >= FROM_UNIXTIME(GREATEST(UNIX_TIMESTAMP() - ?, 1))",
+        sqlite: "SELECT MIN(id) FROM orders WHERE created_at >= unixepoch() - ?",
+        |sql, it| sqlx::query_scalar(sql).bind(seconds).fetch_one(it).await?
+    );
+    Ok(first.map(OrderId::new))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::AssertSqlSafe;
 
+use super::bulk::ROWS_I64;
 use super::link::{PREPARED_LIST, dialects, marks};
 use super::{DbError, Link};
 use crate::domain::catalog::Product;
@@ -96,7 +97,7 @@ pub async fn fetch_rows(link: Link<'_>, ids: &[ProductId]) -> Result<Vec<StockRo
     let rest = format!(
         "FROM stocks JOIN products ON products.id = stocks.product_id WHERE stocks.product_id IN ({marks})"
     );
-    let rows: Vec<(i64, String, String, i64, i64, i64)> = dialects!(
+    let rows: Vec<StockColumns> = dialects!(
         link,
         mysql: format!("SELECT stocks.product_id, name, sku, CAST(price * 100 AS SIGNED), quantity, CAST(version AS SIGNED) {rest}"),
         sqlite: format!("SELECT stocks.product_id, name, sku, price_cents, quantity, version {rest}"),
@@ -108,11 +109,30 @@ pub async fn fetch_rows(link: Link<'_>, ids: &[ProductId]) -> Result<Vec<StockRo
             query.fetch_all(it).await?
         }
     );
-    let row = |(id, name, sku, cents, quantity, version)| {
-        let product = Product { name, sku, price: Cents::new(cents) };
-        StockRow { id: ProductId::new(id), product, quantity, version }
-    };
-    Ok(rows.into_iter().map(row).collect())
+    Ok(rows.into_iter().map(stock_row).collect())
+}
+
+/// A page of stock rows, by ascending id above `after`.
+pub async fn fetch_rows_after(link: Link<'_>, after: ProductId) -> Result<Vec<StockRow>, DbError> {
+    let rows: Vec<StockColumns> = dialects!(
+        link,
+        mysql: "SELECT stocks.product_id, name, sku, CAST(price * 100 AS SIGNED), quantity, CAST(version AS SIGNED) \
+                FROM stocks JOIN products ON products.id = stocks.product_id \
+                WHERE stocks.product_id > ? ORDER BY stocks.product_id LIMIT ?",
+        sqlite: "SELECT stocks.product_id, name, sku, price_cents, quantity, version \
+                 FROM stocks JOIN products ON products.id = stocks.product_id \
+                 WHERE stocks.product_id > ? ORDER BY stocks.product_id LIMIT ?",
+        |sql, it| sqlx::query_as(sql).bind(after.number()).bind(ROWS_I64).fetch_all(it).await?
+    );
+    Ok(rows.into_iter().map(stock_row).collect())
+}
+
+/// Id, name, SKU, cents, quantity, version.
+type StockColumns = (i64, String, String, i64, i64, i64);
+
+fn stock_row((id, name, sku, cents, quantity, version): StockColumns) -> StockRow {
+    let product = Product { name, sku, price: Cents::new(cents) };
+    StockRow { id: ProductId::new(id), product, quantity, version }
 }
 
 /// One page of the overview: up to `limit` products with an id above `after`, and their levels,

@@ -8,13 +8,14 @@ use http::StatusCode;
 use super::{Fields, Shared, to_the_end};
 use crate::api_error::ApiError;
 use crate::app::App;
+use crate::cache::rows;
 use crate::config::{Compat, Lookup};
-use crate::db::{Attempts, DbError, orders, products, stocks};
+use crate::db::{Attempts, DbError, Tx, orders, products, stocks};
 use crate::domain::fault::Fault;
 use crate::domain::id::{OrderId, ProductId};
-use crate::domain::order::{NewOrder, PricedLine};
-use crate::domain::stock::StockPolicy;
-use crate::json::Json;
+use crate::domain::order::{NewOrder, PricedOrder};
+use crate::domain::stock::{StockPolicy, StockRow};
+use crate::repair;
 use crate::reply::{self, Reply};
 
 /// `POST /orders`
@@ -30,11 +31,9 @@ pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
 
 /// `GET /orders/{id}`
 pub async fn show(app: &Shared, id: OrderId) -> Result<Reply, ApiError> {
-    let mut session = app.db.session().await?;
-    let found = app.db.count(orders::fetch(session.link(&app.db, "order"), id).await)?;
-    Ok(match found {
+    Ok(match find(app, id).await? {
         Some(order) => reply::object(found_status(app), |it| {
-            it.text("items", &items(&order.lines));
+            it.text("items", &rows::items(&order.lines));
             it.text("total_amount", &order.total.to_string());
             it.text("user_id", &order.user.to_string());
         }),
@@ -49,13 +48,14 @@ pub async fn delete(app: &Shared, id: OrderId) -> Result<Reply, ApiError> {
         let mut attempts = Attempts::new(id.number().cast_unsigned());
         loop {
             match remove(&shared, id).await {
-                Ok(()) => break,
+                Ok(stocks) => {
+                    repair::deleted(&shared, &[id], &stocks).await;
+                    return Ok(true);
+                }
                 Err(DbError::Absent) => return Ok(false),
                 Err(error) => attempts.again(&shared.db, error).await?,
             }
         }
-        shared.cache.reports.outdate();
-        Ok(true)
     });
     Ok(deleted(outcome.await?))
 }
@@ -75,7 +75,7 @@ pub(super) fn found_status(app: &App) -> StatusCode {
 pub(super) fn absent(app: &App, what: &str, id: i64) -> Reply {
     match app.config.compat {
         Compat::Off => reply::object(StatusCode::NOT_FOUND, |it| {
-            it.text("error", &format!("{what} ID {id} not found."))
+            it.text("error", &format!("{what} ID {id} not found."));
         }),
         Compat::W26 | Compat::A25 => reply::object(found_status(app), |_| ()),
     }
@@ -85,9 +85,12 @@ async fn place(app: &App, order: &NewOrder) -> Result<OrderId, ApiError> {
     let mut attempts = Attempts::new(order.user.number().cast_unsigned());
     loop {
         let error = match place_once(app, order).await {
-            Ok(id) => {
+            Ok(placed) => {
                 app.metrics().orders_created.inc();
-                return Ok(id);
+                let started = Instant::now();
+                repair::placed(app, placed.id, &placed.order, &placed.stocks).await;
+                app.metrics().phase("redis", started.elapsed());
+                return Ok(placed.id);
             }
             Err(DbError::Fault(fault)) => {
                 let reason = match fault {
@@ -103,8 +106,15 @@ async fn place(app: &App, order: &NewOrder) -> Result<OrderId, ApiError> {
     }
 }
 
+/// An order after its commit, with the stock it left.
+struct Placed {
+    id: OrderId,
+    order: PricedOrder,
+    stocks: Vec<StockRow>,
+}
+
 /// One attempt: all of the order in one transaction, or nothing.
-async fn place_once(app: &App, order: &NewOrder) -> Result<OrderId, DbError> {
+async fn place_once(app: &App, order: &NewOrder) -> Result<Placed, DbError> {
     let (db, metrics) = (&app.db, app.metrics());
     let mut phase = Instant::now();
     let mut lap = |name| {
@@ -163,13 +173,44 @@ async fn place_once(app: &App, order: &NewOrder) -> Result<OrderId, DbError> {
         DbError::Range(_) => Fault::StockOutOfRange.into(),
         error => error,
     })?;
+    let stocks = changed_stock(app, &mut tx, &ids).await?;
     lap("stock");
     tx.commit().await?;
     lap("commit");
-    Ok(id)
+    Ok(Placed { id, order: priced, stocks })
 }
 
-async fn remove(app: &App, id: OrderId) -> Result<(), DbError> {
+/// Stock rows as this transaction leaves them; nobody asks when there is no Redis to tell.
+pub(super) async fn changed_stock(
+    app: &App,
+    tx: &mut Tx,
+    ids: &[ProductId],
+) -> Result<Vec<StockRow>, DbError> {
+    if app.cache.redis.is_none() || ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    stocks::fetch_rows(tx.link(&app.db, "stock_rows"), ids).await
+}
+
+/// The order out of Redis when it is complete there, else out of the database.
+async fn find(app: &App, id: OrderId) -> Result<Option<PricedOrder>, ApiError> {
+    if let Some(redis) = &app.cache.redis {
+        match rows::fetch_order(redis, id).await {
+            Ok(Some(order)) => return Ok(Some(order)),
+            Ok(None) => (),
+            Err(failure) => tracing::debug!(%failure, "Order read from the database: {failure}"),
+        }
+    }
+    let mut session = app.db.session().await?;
+    let found = app.db.count(orders::fetch(session.link(&app.db, "order"), id).await)?;
+    if found.is_some() && app.cache.redis.is_some() {
+        // Not written from here: a plain write could bring a deleted order back.
+        app.repair.order(id);
+    }
+    Ok(found)
+}
+
+async fn remove(app: &App, id: OrderId) -> Result<Vec<StockRow>, DbError> {
     let db = &app.db;
     let mut tx = db.begin().await?;
     orders::lock(tx.link(db, "order_lock"), id).await?;
@@ -178,7 +219,10 @@ async fn remove(app: &App, id: OrderId) -> Result<(), DbError> {
         stocks::change(tx.link(db, "stock"), &restored).await?;
     }
     orders::delete(tx.link(db, "order_delete"), id).await?;
-    tx.commit().await
+    let products: Vec<_> = restored.into_keys().collect();
+    let stocks = changed_stock(app, &mut tx, &products).await?;
+    tx.commit().await?;
+    Ok(stocks)
 }
 
 fn rejected(app: &App, reason: &'static str, fault: Fault) -> ApiError {
@@ -188,36 +232,4 @@ fn rejected(app: &App, reason: &'static str, fault: Fault) -> ApiError {
         return ApiError { message: "list index out of range".to_owned(), ..fault.into() };
     }
     fault.into()
-}
-
-/// The lines as the JSON text that stands inside the answer.
-pub fn items(lines: &[PricedLine]) -> String {
-    let text = Json::default().array(lines, |out, line| {
-        out.push_object(|it| {
-            it.plain("product_id", line.product);
-            it.plain("quantity", line.quantity);
-            it.plain("unit_price", line.unit_price);
-        });
-    });
-    text.into_text()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::money::Cents;
-
-    #[test]
-    fn items_are_one_json_text() {
-        let line = |id, quantity, cents| PricedLine {
-            product: ProductId::new(id),
-            quantity,
-            unit_price: Cents::new(cents),
-        };
-        let text = items(&[line(9, 3, 90_986), line(1, 1, 5950)]);
-        assert_eq!(
-            text,
-            r#"[{"product_id":9,"quantity":3,"unit_price":909.86},{"product_id":1,"quantity":1,"unit_price":59.5}]"#
-        );
-    }
 }

@@ -1,7 +1,8 @@
 //! Who spent most, what sold best: from memory, or freshly added up.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,11 +12,15 @@ use super::Shared;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::cache::reports::{Freshness, Kept};
+use crate::cache::shared;
 use crate::config::Reports;
 use crate::db::{DbError, reports, seconds};
 use crate::domain::report::{Report, Rows};
 use crate::json::Json;
 use crate::reply::{self, Reply, X_STORE_CACHE};
+
+/// Time between two looks at another replica's build.
+const POLL: Duration = Duration::from_millis(20);
 
 /// `GET /orders/reports/…`
 pub async fn show(app: &Shared, report: Report) -> Result<Reply, ApiError> {
@@ -39,23 +44,29 @@ pub async fn show(app: &Shared, report: Report) -> Result<Reply, ApiError> {
     outcome
 }
 
-/// Builds a report that is not there yet; `Ok` when there is one already.
+/// Builds a report unless a fresh one is remembered.
 pub async fn warm(app: &App, report: Report) -> Result<(), DbError> {
     let _only = app.cache.reports.lock(report).await;
-    if app.cache.reports.find(report).is_none() {
-        build(app, report).await?;
-    }
-    Ok(())
+    build_once(app, report).await.map(|_| ())
 }
 
 async fn remembered(app: &Shared, report: Report) -> Result<Reply, ApiError> {
-    let now = Instant::now();
-    if let Some(kept) = app.cache.reports.find(report) {
-        match app.cache.reports.freshness(&kept, now) {
-            Freshness::Fresh => return Ok(serve(app, report, "hit", &kept, now)),
+    let (found, shared_memory) = recall(app, report).await;
+    if let Some(kept) = &found {
+        let now = Instant::now();
+        match app.cache.reports.freshness(kept, now) {
+            Freshness::Fresh => {
+                return Ok(serve(
+                    app,
+                    report,
+                    if shared_memory { "hit" } else { "fallback" },
+                    kept,
+                    now,
+                ));
+            }
             Freshness::Stale => {
                 refresh(app, report);
-                return Ok(serve(app, report, "stale", &kept, now));
+                return Ok(serve(app, report, "stale", kept, now));
             }
             Freshness::Expired => (),
         }
@@ -66,24 +77,73 @@ async fn remembered(app: &Shared, report: Report) -> Result<Reply, ApiError> {
             format!("The report was not finished within {} (STORE_REPORT_WAIT).", seconds(wait));
         return Err(ApiError::shed("deadline", 2, message));
     };
-    // Somebody may have finished it while this request waited.
-    let now = Instant::now();
-    let kept = app.cache.reports.find(report);
-    if let Some(kept) = &kept
-        && app.cache.reports.freshness(kept, now) != Freshness::Expired
-    {
-        return Ok(serve(app, report, "miss", kept, now));
-    }
-    let outcome = build(app, report).await;
+    let outcome = build_once(app, report).await;
     drop(only);
-    match (outcome, kept) {
-        (Ok(body), _) => Ok(finish(app, report, "miss", body, Some(0))),
+    let now = Instant::now();
+    match (outcome, app.cache.reports.find(report)) {
+        (Ok(kept), _) => {
+            Ok(serve(app, report, if shared_memory { "miss" } else { "fallback" }, &kept, now))
+        }
         // An old report says more than an error.
         (Err(error), Some(kept)) if error.is_outage() => {
             Ok(serve(app, report, "fallback", &kept, now))
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+/// The report that is remembered, and whether the memory it should come from answered.
+async fn recall(app: &App, report: Report) -> (Option<Arc<Kept>>, bool) {
+    let Some(redis) = &app.cache.redis else {
+        return (app.cache.reports.find(report), true);
+    };
+    match shared::fetch(redis, report, app.config.compat).await {
+        Ok(stored) => (stored.map(|it| app.cache.reports.remember(report, it.body, it.left)), true),
+        Err(failure) => {
+            tracing::debug!(%failure, "Report answered without Redis: {failure}");
+            (app.cache.reports.find(report), false)
+        }
+    }
+}
+
+/// Builds a report unless somebody in the fleet does, or just did; the caller is the only builder
+/// of this replica.
+async fn build_once(app: &App, report: Report) -> Result<Arc<Kept>, DbError> {
+    // Somebody may have finished it while this request waited.
+    let (found, _) = recall(app, report).await;
+    if let Some(kept) = found
+        && app.cache.reports.freshness(&kept, Instant::now()) == Freshness::Fresh
+    {
+        return Ok(kept);
+    }
+    let Some(redis) = &app.cache.redis else {
+        return build(app, report).await;
+    };
+    let compat = app.config.compat;
+    let token = RandomState::new().hash_one(report.name());
+    let waited = Instant::now();
+    while let Ok(false) = shared::lock(redis, report, compat, token).await {
+        tokio::time::sleep(POLL).await;
+        if let (Some(kept), true) = recall(app, report).await
+            && app.cache.reports.freshness(&kept, Instant::now()) == Freshness::Fresh
+        {
+            return Ok(kept);
+        }
+        if app.config.reports.wait <= waited.elapsed() {
+            break;
+        }
+    }
+    let outcome = build(app, report).await;
+    if let Ok(kept) = &outcome {
+        let life = app.config.reports.ttl + app.config.reports.stale;
+        if let Err(failure) = shared::store(redis, report, compat, &kept.body, life).await {
+            tracing::debug!(%failure, "Report kept in this replica alone: {failure}");
+        }
+    }
+    if let Err(failure) = shared::unlock(redis, report, compat, token).await {
+        tracing::debug!(%failure, "The lock of the builder ends by itself: {failure}");
+    }
+    outcome
 }
 
 /// Starts the one background build of a stale report.
@@ -95,20 +155,19 @@ fn refresh(app: &Shared, report: Report) {
     tokio::spawn(async move {
         let _claimed = app.cache.reports.claimed_refresh(report);
         let _only = app.cache.reports.lock(report).await;
-        if let Err(error) = build(&app, report).await {
+        if let Err(error) = build_once(&app, report).await {
             tracing::warn!(%error, report = report.name(), "Report {} was not refreshed: {error}", report.name());
         }
     });
 }
 
-async fn build(app: &App, report: Report) -> Result<Bytes, DbError> {
+async fn build(app: &App, report: Report) -> Result<Arc<Kept>, DbError> {
     let started = Instant::now();
     let rows = read(app, report, Report::LIMIT).await?;
     let labels = [("report", report.name()), ("source", "mysql")];
     app.metrics().report_build.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
     let body = body(&rows, Shape::Remembered);
-    app.cache.reports.keep(report, body.clone(), started);
-    Ok(body)
+    Ok(app.cache.reports.keep(report, body, started))
 }
 
 async fn read(app: &App, report: Report, limit: usize) -> Result<Rows, DbError> {

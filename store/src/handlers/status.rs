@@ -39,6 +39,7 @@ pub fn ready(app: &App) -> Reply {
 /// `GET /metrics`: what was counted so far.
 pub fn metrics(app: &App) -> Result<Reply, ApiError> {
     app.db.observe_pools();
+    app.metrics().repair_queue.set(i64::try_from(app.repair.len()).unwrap_or(i64::MAX));
     let (status, checks) = app.health.look();
     let gauges = [
         ("overall", status == Status::Ready),

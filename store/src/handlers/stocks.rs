@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::sync::mpsc;
 
-use super::orders::{absent, found_status};
+use super::orders::{absent, changed_stock, found_status};
 use super::{Fields, Shared, to_the_end};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -17,6 +17,7 @@ use crate::domain::fault::Fault;
 use crate::domain::id::ProductId;
 use crate::domain::stock::NewLevel;
 use crate::json::Json;
+use crate::repair;
 use crate::reply::{self, Cut, Reply};
 
 /// Products read at once for the overview: what bounds its memory.
@@ -36,10 +37,14 @@ pub async fn set(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
             let attempt = async {
                 let mut tx = db.begin().await?;
                 let existed = stocks::set(tx.link(db, "stock_set"), level).await?;
-                tx.commit().await.map(|()| existed)
+                let rows = changed_stock(&shared, &mut tx, &[level.product]).await?;
+                tx.commit().await.map(|()| (existed, rows))
             };
             match attempt.await {
-                Ok(existed) => return Ok(existed),
+                Ok((existed, rows)) => {
+                    repair::restocked(&shared, &rows).await;
+                    return Ok(existed);
+                }
                 Err(DbError::Reference(_)) => {
                     return Err(Fault::UnknownProduct(level.product).into());
                 }

@@ -11,6 +11,7 @@ use crate::db::{Attempts, DbError, users};
 use crate::domain::catalog::User;
 use crate::domain::fault::Fault;
 use crate::domain::id::UserId;
+use crate::repair;
 use crate::reply::{self, Reply};
 
 /// `POST /users`
@@ -67,7 +68,7 @@ pub async fn delete(app: &Shared, id: UserId) -> Result<Reply, ApiError> {
             match attempt.await {
                 Ok(orders) => {
                     if !orders.is_empty() {
-                        shared.cache.reports.outdate();
+                        repair::deleted(&shared, &orders, &[]).await;
                     }
                     return Ok(true);
                 }

@@ -1,6 +1,6 @@
 //! Which rows does a profile consist of?
 //!
-//! One SplitMix64 stream decides everything, in a fixed order, so that the data of every run and
+//! One `SplitMix64` stream decides everything, in a fixed order, so that the data of every run and
 //! of every database is the same.
 
 use std::fmt::Write;

@@ -1,0 +1,113 @@
+//! What the program does when it is called.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use lab::process::{Process, eventually_within, free_port};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::harness::Data;
+
+const GOLDEN: &str = "sha256 e01e4509445dd14e677a42a31fef1bace9fe2bf6f58d44f680f968f30e7ee578\n";
+
+fn store(folder: &TempDir, settings: &[(&str, String)], words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_store"));
+    command.current_dir(folder.path()).env_clear().args(words);
+    command.envs(settings.iter().map(|(name, value)| (*name, value.as_str())));
+    command
+}
+
+fn run(folder: &TempDir, settings: &[(&str, String)], words: &[&str]) -> Output {
+    store(folder, settings, words).output().unwrap()
+}
+
+#[test]
+fn the_lab_profile_is_the_same_on_both_databases_and_is_not_seeded_twice() {
+    let folder = TempDir::new().unwrap();
+    for data in [Data::embedded(), Data::servers()] {
+        let settings = data.settings();
+        assert!(run(&folder, &settings, &["seed", "lab"]).status.success());
+        let again = run(&folder, &settings, &["seed", "lab"]);
+        assert!(!again.status.success());
+        let words = "store: the database is not empty: use --reset to remove every row first\n";
+        assert!(String::from_utf8_lossy(&again.stderr).ends_with(words));
+        assert_eq!(String::from_utf8_lossy(&run(&folder, &settings, &["verify"]).stdout), GOLDEN);
+    }
+}
+
+#[test]
+fn a_bad_variable_is_one_line_and_exit_2() {
+    let folder = TempDir::new().unwrap();
+    let output = run(&folder, &[("DB_PORT", "abc".to_owned())], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "store: DB_PORT=\"abc\": not a port number (1-65535)\n"
+    );
+}
+
+#[test]
+fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(
+        folder.path().join(".env"),
+        "STORE_REPORTS=redis_scan\r\nSTORE_STOCK=enforce\r\n",
+    )
+    .unwrap();
+    let settings = [("STORE_REPORTS", "redis_cache".to_owned())];
+    let output = run(&folder, &settings, &["check-config", "--reports", "mysql"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("reports: Mysql") && text.contains("stock: Enforce"), "{text}");
+}
+
+#[test]
+fn replicas_that_start_at_once_on_one_file_all_become_ready_and_drain() {
+    let folder = TempDir::new().unwrap();
+    let ports: Vec<_> = (0..4).map(|_| free_port().unwrap()).collect();
+    let mut replicas: Vec<_> = ports
+        .iter()
+        .map(|port| {
+            let settings = [
+                ("STORE_LISTEN", format!("127.0.0.1:{port}")),
+                ("STORE_INSTANCE", format!("store-{port}")),
+                ("STORE_DRAIN_DELAY", "100ms".to_owned()),
+            ];
+            Process::spawn(format!("store {port}"), &mut store(&folder, &settings, &[])).unwrap()
+        })
+        .collect();
+    for (replica, port) in replicas.iter_mut().zip(&ports) {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], *port));
+        let ready = || Ok(lab::http::get(address, "/ready").is_ok_and(|it| it.status == 200));
+        replica.wait_until_ready(Duration::from_secs(30), ready).unwrap();
+        let settings = [("STORE_LISTEN", format!("127.0.0.1:{port}"))];
+        assert!(run(&folder, &settings, &["healthcheck"]).status.success());
+        let answer = lab::http::get(address, "/stocks/4").unwrap();
+        assert_eq!(answer.text(), "{\"product_id\":4,\"quantity\":90}\n");
+    }
+    for replica in &mut replicas {
+        let asked = Instant::now();
+        replica.signal(Signal::SIGTERM);
+        assert!(
+            eventually_within(Duration::from_secs(10), || replica.ended().is_some()),
+            "{}",
+            replica.last_lines()
+        );
+        assert!(replica.ended().unwrap().success(), "{}", replica.obituary());
+        assert!(asked.elapsed() < Duration::from_secs(8));
+    }
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = run(&folder, &[("STORE_LISTEN", address.to_string())], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.ends_with(&format!("store: STORE_LISTEN={address}: address already in use\n")),
+        "{text}"
+    );
+}

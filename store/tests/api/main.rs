@@ -1,0 +1,10 @@
+//! Does the API hold what its contract promises, on real sockets and on both databases?
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod chaos;
+mod commands;
+mod harness;
+mod orders;
+mod protocol;
+mod reports;

@@ -1,0 +1,230 @@
+//! Orders, stock and their accounts.
+
+use crate::harness::{Data, Store, at_once, on_both, order};
+
+#[test]
+fn the_flow_of_the_lab_passes_twice_in_a_row() {
+    on_both(|data| {
+        let store = Store::start(data, &[]);
+        for round in 1..=2 {
+            let number = |text: String| {
+                text.trim_end().trim_end_matches('}').rsplit(':').next().unwrap().to_owned()
+            };
+            let product = number(
+                store
+                    .post("/products", r#"{"name":"Some item","sku":"ABCDEF1236","price":49.99}"#)
+                    .text(),
+            );
+            let level = format!(r#"{{"product_id":{product},"quantity":5}}"#);
+            let answer = store.post("/stocks", &level);
+            assert_eq!(
+                (answer.status, answer.text()),
+                (201, format!("{{\"result\":\"rows added, product {product}\"}}\n"))
+            );
+            assert_eq!(
+                store.shown(&format!("/stocks/{product}")),
+                format!("{{\"product_id\":{product},\"quantity\":5}}\n")
+            );
+            let user = number(
+                store
+                    .post(
+                        "/users",
+                        &format!(r#"{{"name":"Jane Doe","email":"jd{round}@example.ca"}}"#),
+                    )
+                    .text(),
+            );
+            let id = store.order(user.parse().unwrap(), &[(product.parse().unwrap(), 2)]);
+            assert_eq!(store.stock(product.parse().unwrap()), 3);
+            assert_eq!(
+                store.shown(&format!("/orders/{id}")),
+                format!(
+                    "{{\"items\":\"[{{\\\"product_id\\\":{product},\\\"quantity\\\":2,\\\"unit_price\\\":49.99}}]\",\"total_amount\":\"99.98\",\"user_id\":\"{user}\"}}\n"
+                )
+            );
+        }
+    });
+}
+
+#[test]
+fn each_line_has_its_own_price_with_either_lookup() {
+    on_both(|data| {
+        for lookup in ["in_list", "n_plus_one"] {
+            let store = Store::start(data, &[("STORE_LOOKUP", lookup)]);
+            let id = store.order(1, &[(2, 2), (1, 1), (2, 2)]);
+            let shown = store.shown(&format!("/orders/{id}"));
+            assert!(shown.contains(r#""total_amount":"2237.99""#), "{shown}");
+            assert!(
+                shown.contains(r#"\"unit_price\":59.5"#)
+                    && shown.contains(r#"\"unit_price\":1999.99"#),
+                "{shown}"
+            );
+            assert_eq!(shown.matches("product_id").count(), 3, "{shown}");
+        }
+    });
+}
+
+#[test]
+fn a_client_fault_has_its_status_and_its_sentence_and_changes_nothing() {
+    on_both(|data| {
+        let store = Store::start(data, &[]);
+        let check = |path: &str, body: &str, status: u16, sentence: &str| {
+            let answer = store.post(path, body);
+            assert_eq!(
+                (answer.status, answer.text()),
+                (status, format!("{{\"error\":\"{sentence}\"}}\n")),
+                "{path} {body}"
+            );
+        };
+        check("/orders", "{}", 400, "Cannot create order. An order must have 1 or more items.");
+        check("/orders", "[]", 400, "Cannot create order. An order must have 1 or more items.");
+        check("/orders", "[1]", 400, "The body must be a JSON object.");
+        check("/orders", "{", 400, "The body is not valid JSON.");
+        check("/orders", &order(1, &[(99, 1)]), 422, "Product ID 99 not found in database.");
+        check("/orders", &order(99, &[(99, 1)]), 422, "Product ID 99 not found in database.");
+        check("/orders", &order(99, &[(1, 1)]), 422, "User ID 99 not found in database.");
+        check(
+            "/orders",
+            &order(9_999_999_999, &[(1, 1)]),
+            422,
+            "User ID 9999999999 not found in database.",
+        );
+        check(
+            "/orders",
+            &order(1, &[(9_999_999_999, 1)]),
+            422,
+            "Product ID 9999999999 not found in database.",
+        );
+        check(
+            "/products",
+            r#"{"name":"x","sku":"y","price":0}"#,
+            400,
+            "Cannot create product. A product must have a name, SKU and price.",
+        );
+        check(
+            "/users",
+            r#"{"name":"x"}"#,
+            400,
+            "Cannot create user. A user must have name and email.",
+        );
+        check(
+            "/users",
+            r#"{"name":"x","email":"ALOVELACE@example.com"}"#,
+            409,
+            "Email already in use.",
+        );
+        check(
+            "/stocks",
+            r#"{"product_id":1,"quantity":1.5}"#,
+            400,
+            "product_id and quantity must be whole numbers.",
+        );
+        check(
+            "/stocks",
+            r#"{"product_id":77,"quantity":1}"#,
+            422,
+            "Product ID 77 not found in database.",
+        );
+        let answer = store.delete("/products/1");
+        let words = "{\"error\":\"Product ID 1 cannot be deleted: it has stock or order rows.\"}\n";
+        assert_eq!((answer.status, answer.text()), (409, words.to_owned()));
+        assert_eq!(store.stock(1), 1000);
+        assert_eq!(store.get("/orders/1").status, 404);
+    });
+}
+
+#[test]
+fn compatible_modes_answer_with_the_statuses_of_their_edition() {
+    let data = Data::embedded();
+    let w26 = Store::start(&data, &[("STORE_COMPAT", "w26")]);
+    let a25 = Store::start(&data, &[("STORE_COMPAT", "2025")]);
+    for (store, found, words) in [
+        (&w26, 200, "Product ID 99 not found in database."),
+        (&a25, 201, "list index out of range"),
+    ] {
+        assert_eq!(store.get("/users/1").status, found);
+        let absent = store.get("/orders/7");
+        assert_eq!((absent.status, absent.text()), (found, "{}\n".to_owned()));
+        let answer = store.post("/orders", &order(1, &[(99, 1)]));
+        assert_eq!((answer.status, answer.text()), (500, format!("{{\"error\":\"{words}\"}}\n")));
+        assert_eq!(store.delete("/orders/7").status, 404);
+    }
+}
+
+#[test]
+fn enforced_stock_is_never_oversold() {
+    on_both(|data| {
+        let store = Store::start(data, &[("STORE_STOCK", "enforce")]);
+        store.post("/stocks", r#"{"product_id":3,"quantity":10}"#);
+        let statuses = at_once(50, |_| store.post("/orders", &order(1, &[(3, 1)])).status);
+        let count = |status| statuses.iter().filter(|it| **it == status).count();
+        assert_eq!((count(201), count(409)), (10, 40), "{statuses:?}");
+        assert_eq!(store.stock(3), 0);
+        let answer = store.post("/orders", &order(1, &[(1, 1), (3, 5)]));
+        assert_eq!(
+            answer.text(),
+            "{\"error\":\"Insufficient stock for product 3: 0 left, 5 requested.\"}\n"
+        );
+        assert_eq!(store.stock(1), 1000);
+    });
+}
+
+#[test]
+fn replicas_and_opposite_orders_lose_no_update() {
+    on_both(|data| {
+        let replicas: Vec<_> = (0..3).map(|_| Store::start(data, &[])).collect();
+        at_once(12, |thread| {
+            let store = &replicas[thread % 3];
+            for round in 0..10 {
+                let id = if thread % 2 == 0 {
+                    store.order(1, &[(1, 1), (2, 2)])
+                } else {
+                    store.order(2, &[(2, 2), (1, 1)])
+                };
+                if round % 5 == 4 {
+                    assert_eq!(store.delete(&format!("/orders/{id}")).status, 200);
+                }
+            }
+        });
+        let kept = 12 * 8;
+        for store in &replicas {
+            assert_eq!((store.stock(1), store.stock(2)), (1000 - kept, 500 - 2 * kept));
+        }
+        if let Some(redis) = &replicas[0].app.cache.redis {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let level = runtime.block_on(store::cache::rows::fetch_stock(
+                redis,
+                store::domain::id::ProductId::new(1),
+            ));
+            assert_eq!(level.unwrap().unwrap().1, 1000 - kept);
+        }
+    });
+}
+
+#[test]
+fn of_two_racing_deletes_one_wins_and_stock_returns_once() {
+    on_both(|data| {
+        let store = Store::start(data, &[]);
+        for _ in 0..5 {
+            let id = store.order(1, &[(4, 3)]);
+            let mut statuses = at_once(2, |_| store.delete(&format!("/orders/{id}")).status);
+            statuses.sort_unstable();
+            assert_eq!(statuses, [200, 404]);
+            assert_eq!(store.stock(4), 90);
+            assert_eq!(store.get(&format!("/orders/{id}")).status, 404);
+        }
+    });
+}
+
+#[test]
+fn a_deleted_user_takes_the_orders_along() {
+    on_both(|data| {
+        let store = Store::start(data, &[]);
+        let id = store.order(3, &[(1, 1)]);
+        assert_eq!(store.get(&format!("/orders/{id}")).status, 200);
+        let answer = store.delete("/users/3");
+        assert_eq!((answer.status, answer.text()), (200, "{\"deleted\":true}\n".to_owned()));
+        assert_eq!(store.get(&format!("/orders/{id}")).status, 404);
+        assert_eq!(store.delete("/users/3").status, 404);
+        assert_eq!(store.stock(1), 999);
+    });
+}
