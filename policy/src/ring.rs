@@ -9,7 +9,7 @@ use crate::{Candidate, digest::Crc32};
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     /// Hash, and which of `groups` it belongs to. No hash stands twice.
-    points: Vec<(u32, usize)>,
+    points: Vec<(u32, u32)>,
     /// Positions of the candidates of one name.
     groups: Vec<Vec<usize>>,
     /// Length of the list this was made from.
@@ -23,18 +23,19 @@ impl Ring {
             return;
         }
         *self = Self { fitted: Some(candidates.len()), ..Self::default() };
-        let mut names = Vec::<(u32, usize)>::new();
+        let mut names = Vec::<(u32, u32)>::new();
         for (position, candidate) in candidates.iter().enumerate() {
             let name = candidate.identity.line;
             let group = match names.binary_search_by_key(&name.end(), |it| it.0) {
                 Ok(at) => names[at].1,
                 Err(at) => {
-                    names.insert(at, (name.end(), self.groups.len()));
+                    let group = small(self.groups.len());
+                    names.insert(at, (name.end(), group));
                     self.groups.push(Vec::new());
-                    self.groups.len() - 1
+                    group
                 }
             };
-            self.groups[group].push(position);
+            self.groups[group as usize].push(position);
             let hashes = points(name).take(160 * candidate.weight.get() as usize);
             self.points.extend(hashes.map(|it| (it, group)));
         }
@@ -51,8 +52,13 @@ impl Ring {
     pub(crate) fn around(&self, hash: u32) -> impl Iterator<Item = &[usize]> {
         let first = self.points.partition_point(|(it, _)| *it < hash);
         let (before, after) = self.points.split_at(first);
-        after.iter().chain(before).map(|(_, group)| self.groups[*group].as_slice())
+        after.iter().chain(before).map(|(_, group)| self.groups[*group as usize].as_slice())
     }
+}
+
+/// A place in a list in half the size: a ring is large, and a lookup waits for memory.
+pub(crate) fn small(position: usize) -> u32 {
+    u32::try_from(position).expect("an upstream has fewer than 2^32 servers")
 }
 
 /// The endless sequence of a server's points, each hashed from the one before.

@@ -29,12 +29,14 @@ impl Turn {
     /// Takes part in one pick and returns the weight it brought.
     fn join(&mut self, candidate: &Candidate) -> i64 {
         let weight = candidate.weight.get();
-        let charged = candidate.failure_cost.saturating_mul(self.failures);
-        self.failures = 0;
-        self.lost = self.lost.saturating_add(charged).min(weight);
-        let effective = i64::from(weight - self.lost);
+        if self.failures != 0 {
+            let charged = candidate.failure_cost.saturating_mul(self.failures);
+            self.failures = 0;
+            self.lost = self.lost.saturating_add(charged);
+        }
+        let effective = i64::from(weight.saturating_sub(self.lost));
         self.current += effective;
-        self.lost = self.lost.saturating_sub(candidate.unit);
+        self.lost = self.lost.min(weight).saturating_sub(candidate.unit);
         effective
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::digest::xxh64;
 use crate::options::Options;
+use crate::ring::small;
 use crate::slots::Slots;
 use crate::{Candidate, Draw, Policy, Refusal, Request, Time};
 
@@ -164,7 +165,7 @@ impl Rate {
 /// The points of all servers, numbered from 1 as they stand in the list.
 #[derive(Debug, Default)]
 struct NumberedRing {
-    points: Vec<(u32, usize)>,
+    points: Vec<(u32, u32)>,
     /// Length of the list this was made from.
     fitted: Option<usize>,
 }
@@ -179,7 +180,7 @@ impl NumberedRing {
         for (position, (number, candidate)) in (1_u32..).zip(candidates).enumerate() {
             let first = number.wrapping_mul(4096);
             let hashes = (0..super::eweight(candidate)).map(|it| full_hash(first.wrapping_add(it)));
-            self.points.extend(hashes.map(|it| (it, position)));
+            self.points.extend(hashes.map(|it| (it, small(position))));
         }
         self.points.sort_unstable();
     }
@@ -196,7 +197,7 @@ impl NumberedRing {
         let nearest =
             if distance(previous, true) <= distance(next, false) { previous } else { next };
         let (before, after) = self.points.split_at(nearest.min(self.points.len()));
-        after.iter().chain(before).map(|it| it.1)
+        after.iter().chain(before).map(|it| it.1 as usize)
     }
 }
 
@@ -234,7 +235,7 @@ mod tests {
     fn points_come_sixteen_to_a_weight() {
         let mut ring = NumberedRing::default();
         ring.fit(&pool("1 2"));
-        let count = |it: usize| ring.points.iter().filter(|point| point.1 == it).count();
+        let count = |it: u32| ring.points.iter().filter(|point| point.1 == it).count();
         assert_eq!([count(0), count(1)], [16, 32]);
     }
 
