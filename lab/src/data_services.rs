@@ -5,6 +5,7 @@
 //! server of the system is never touched.
 
 mod mariadb;
+mod place;
 mod redis;
 
 pub use mariadb::MariaDb;

@@ -10,13 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::{
-    sys::signal::Signal,
-    unistd::{Uid, User},
-};
+use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
-use crate::process::{Process, free_port, program};
+use super::place::{Place, Private};
+use crate::process::{Process, program};
 
 /// User and password of the application account on a private server.
 const ACCOUNT: &str = "labo04";
@@ -27,15 +25,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// A MariaDB server: a private one that ends with this guard, or the one `TEST_DATABASE_URL` names.
 #[derive(Debug)]
 pub struct MariaDb {
-    place: Place,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// Started by us. `server` stands first, so that it ends before its folder is removed.
-    Private { server: Process, port: u16, folder: TempDir },
-    /// Started by somebody else: `mysql://user:password@host:port`.
-    Elsewhere { base: Account },
+    place: Place<Account>,
 }
 
 /// Where a server listens, and as whom to log in.
@@ -52,7 +42,7 @@ impl MariaDb {
     pub fn start() -> Result<Self> {
         match env::var("TEST_DATABASE_URL") {
             Ok(url) if !url.is_empty() => {
-                Ok(Self { place: Place::Elsewhere { base: Account::parse(&url)? } })
+                Ok(Self { place: Place::Elsewhere(Account::parse(&url)?) })
             }
             _ => Self::start_private(),
         }
@@ -81,9 +71,7 @@ impl MariaDb {
                  GRANT ALL ON *.* TO '{ACCOUNT}'@'%';\n"
             ),
         )?;
-        let port = free_port()?;
-        let server = serve(&folder, port)?;
-        Ok(Self { place: Place::Private { server, port, folder } })
+        Ok(Self { place: Place::Private(Private::start(folder, serve)?) })
     }
 
     /// Creates a database that nobody else uses and returns its URL, `mysql://…/<name>_<number>`.
@@ -132,48 +120,33 @@ impl MariaDb {
 
     /// Stops answering without closing a connection, as a machine does that hangs.
     pub fn pause(&mut self) -> Result<()> {
-        self.private()?.0.signal(Signal::SIGSTOP);
-        Ok(())
+        self.place.pause()
     }
 
     /// Undoes [`MariaDb::pause`].
     pub fn resume(&mut self) -> Result<()> {
-        self.private()?.0.signal(Signal::SIGCONT);
-        Ok(())
+        self.place.resume()
     }
 
     /// Ends the server as a crash does; the data stay.
     pub fn kill(&mut self) -> Result<()> {
-        self.private()?.0.kill();
-        Ok(())
+        self.place.kill()
     }
 
     /// Ends the server if it runs, and starts it again on the same port with the same data.
     pub fn restart(&mut self) -> Result<()> {
-        let (server, port, folder) = self.private()?;
-        server.stop(crate::process::GRACE);
-        *server = serve(folder, port)?;
-        Ok(())
-    }
-
-    fn private(&mut self) -> Result<(&mut Process, u16, &TempDir)> {
-        match &mut self.place {
-            Place::Private { server, port, folder } => Ok((server, *port, folder)),
-            Place::Elsewhere { .. } => {
-                bail!("only a private MariaDB can be paused, killed or restarted")
-            }
-        }
+        self.place.restart()
     }
 
     fn account(&self) -> Account {
         match &self.place {
-            Place::Private { port, .. } => Account {
+            Place::Private(private) => Account {
                 user: ACCOUNT.to_owned(),
                 password: ACCOUNT.to_owned(),
                 host: "127.0.0.1".to_owned(),
-                port: *port,
+                port: private.port(),
             },
-            Place::Elsewhere { base } => base.clone(),
+            Place::Elsewhere(account) => account.clone(),
         }
     }
 }

@@ -8,24 +8,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
-use nix::sys::signal::Signal;
+use anyhow::Result;
 use tempfile::TempDir;
 
-use crate::process::{GRACE, Process, free_port, program};
+use super::place::{Place, Private};
+use crate::process::{Process, program};
 
 /// A Redis server: a private one that ends with this guard, or the one `TEST_REDIS_URL` names.
 #[derive(Debug)]
 pub struct Redis {
-    place: Place,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// Started by us. `server` stands first, so that it ends before its folder is removed.
-    Private { server: Process, port: u16, folder: TempDir },
-    /// Started by somebody else.
-    Elsewhere { url: String },
+    /// The URL, where it is not ours.
+    place: Place<String>,
 }
 
 impl Redis {
@@ -33,8 +26,7 @@ impl Redis {
     pub fn start() -> Result<Self> {
         match env::var("TEST_REDIS_URL") {
             Ok(url) if !url.is_empty() => {
-                let url = url.trim_end_matches('/').to_owned();
-                Ok(Self { place: Place::Elsewhere { url } })
+                Ok(Self { place: Place::Elsewhere(url.trim_end_matches('/').to_owned()) })
             }
             _ => Self::start_private(),
         }
@@ -43,52 +35,35 @@ impl Redis {
     /// Starts a private server in any case: for tests that pause or kill it.
     pub fn start_private() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("lab-redis-").tempdir()?;
-        let port = free_port()?;
-        let server = serve(&folder, port)?;
-        Ok(Self { place: Place::Private { server, port, folder } })
+        Ok(Self { place: Place::Private(Private::start(folder, serve)?) })
     }
 
     /// The address of database 0, `redis://127.0.0.1:<port>` for a private server.
     pub fn url(&self) -> String {
         match &self.place {
-            Place::Private { port, .. } => format!("redis://127.0.0.1:{port}"),
-            Place::Elsewhere { url } => url.clone(),
+            Place::Private(private) => format!("redis://127.0.0.1:{}", private.port()),
+            Place::Elsewhere(url) => url.clone(),
         }
     }
 
     /// Stops answering without closing a connection, as a machine does that hangs.
     pub fn pause(&mut self) -> Result<()> {
-        self.private()?.0.signal(Signal::SIGSTOP);
-        Ok(())
+        self.place.pause()
     }
 
     /// Undoes [`Redis::pause`].
     pub fn resume(&mut self) -> Result<()> {
-        self.private()?.0.signal(Signal::SIGCONT);
-        Ok(())
+        self.place.resume()
     }
 
     /// Ends the server as a crash does; its keys are lost.
     pub fn kill(&mut self) -> Result<()> {
-        self.private()?.0.kill();
-        Ok(())
+        self.place.kill()
     }
 
     /// Ends the server if it runs, and starts it again on the same port, empty.
     pub fn restart(&mut self) -> Result<()> {
-        let (server, port, folder) = self.private()?;
-        server.stop(GRACE);
-        *server = serve(folder, port)?;
-        Ok(())
-    }
-
-    fn private(&mut self) -> Result<(&mut Process, u16, &TempDir)> {
-        match &mut self.place {
-            Place::Private { server, port, folder } => Ok((server, *port, folder)),
-            Place::Elsewhere { .. } => {
-                bail!("only a private Redis can be paused, killed or restarted")
-            }
-        }
+        self.place.restart()
     }
 }
 
