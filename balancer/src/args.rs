@@ -42,6 +42,7 @@ pub enum Version {
 
 /// What was typed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that is typed or not")]
 pub struct Args {
     /// `-h`, `-?`.
     pub help: bool,
@@ -92,10 +93,8 @@ impl Args {
                     'q' => args.quiet = true,
                     'p' | 'c' | 'e' | 'g' | 's' => {
                         let joined = rest.as_str();
-                        let value = match joined.is_empty() {
-                            true => words.next(),
-                            false => Some(joined.to_owned()),
-                        };
+                        let value =
+                            if joined.is_empty() { words.next() } else { Some(joined.to_owned()) };
                         args.valued(letter, value)?;
                         break;
                     }

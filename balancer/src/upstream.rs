@@ -34,8 +34,8 @@ impl Keepalive {
     pub const DEFAULT: Self = Self {
         idle: 32,
         requests: 1000,
-        time: Duration::from_secs(3600),
-        timeout: Duration::from_secs(60),
+        time: Duration::from_hours(1),
+        timeout: Duration::from_mins(1),
         local: true,
     };
 

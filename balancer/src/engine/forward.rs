@@ -79,8 +79,14 @@ impl Connection<'_> {
         // A body had to be waited for; without one no time has passed.
         let mut now = if let Body::None = body { exchange.started } else { clock::now() };
         let request = Request { location, proxy, body, began: now };
+        let key = proxy.upstream.key.as_ref().map(|it| {
+            let mut key = Vec::new();
+            it.write(exchange, &mut key);
+            key
+        });
         loop {
             let mut asked = policy::Request::at(now);
+            asked.key = key.as_deref();
             asked.client = self.client_address().map(|it| it.ip());
             let upstream = proxy.upstream_name.clone();
             let Some(lease) = proxy.upstream.pick(&asked, &exchange.tried) else {

@@ -67,9 +67,10 @@ impl Accept {
 
     /// Runs until told to close; what waits to be accepted by then is still served.
     pub async fn run(mut self, socket: Socket) {
-        let listener = match self.is_unix {
-            true => UnixListener::from_std(socket.into()).map(Listener::Unix),
-            false => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+        let listener = if self.is_unix {
+            UnixListener::from_std(socket.into()).map(Listener::Unix)
+        } else {
+            TcpListener::from_std(socket.into()).map(Listener::Tcp)
         };
         let listener = match listener {
             Ok(listener) => listener,
@@ -115,11 +116,10 @@ impl Accept {
 async fn pause_if_exhausted(error: &io::Error) {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
-    match error.raw_os_error() {
-        Some(EMFILE | ENFILE) => {
-            tracing::error!("accept() failed ({error}), pausing for {} ms", PAUSE.as_millis());
-            tokio::time::sleep(PAUSE).await;
-        }
-        _ => tracing::info!("accept() failed ({error})"),
+    if let Some(EMFILE | ENFILE) = error.raw_os_error() {
+        tracing::error!("accept() failed ({error}), pausing for {} ms", PAUSE.as_millis());
+        tokio::time::sleep(PAUSE).await;
+    } else {
+        tracing::info!("accept() failed ({error})");
     }
 }
