@@ -1,10 +1,11 @@
 //! Which policies are there, what are they called, and what do they need?
 
 use crate::{
-    BoundedHash, Choices, ConsistentHash, EdfRoundRobin, FastRoundRobin, First, HaproxyLeastConn,
-    Hash, HashConsistent, IpHash, Jiq, LeastConn, LeastLatency, LeastRequest, LeastTime, Maglev,
-    MapHash, PeakEwma, Policy, Prequal, Random, RandomTwo, Refusal, Rendezvous, RingRandom,
-    RoundRobin, Shortest, StaticRoundRobin, Stride,
+    Aperture, BoundedHash, Choices, ConsistentHash, EdfRoundRobin, FastRoundRobin, First, GrpcWrr,
+    HaproxyLeastConn, Hash, HashConsistent, IpHash, Jiq, LeastConn, LeastLatency, LeastRequest,
+    LeastTime, Maglev, MapHash, PeakEwma, PingoraRoundRobin, Policy, Prequal, Random, RandomTwo,
+    RandomTwoLeastTime, Refusal, Rendezvous, RingHash, RingRandom, RoundRobin, Shortest,
+    StaticRoundRobin, Stride,
 };
 
 /// Every policy. The directives, the simulator, the benches and the reports read this list.
@@ -43,6 +44,14 @@ pub const CATALOG: &[Entry] = &[
             ["least_conn", rest @ ..] => plain::<RandomTwo>(rest).map_err(|it| it.after(1)),
             _ => plain::<RandomTwo>(words),
         },
+    },
+    Entry {
+        id: "nginx-random-two-least-time",
+        name: "random_two_least_time",
+        directive: Some(&["random", "two", "least_time="]),
+        needs: Needs { hears: Hears::Ends, ..Needs::FAILURES },
+        refuses: &["backup", "slow_start"],
+        build: |words| Ok(Box::new(RandomTwoLeastTime::from_words(words)?)),
     },
     Entry {
         id: "nginx-ip-hash",
@@ -260,6 +269,38 @@ pub const CATALOG: &[Entry] = &[
         refuses: &["slow_start"],
         build: |words| plain::<Stride>(words),
     },
+    Entry {
+        id: "envoy-ring-hash",
+        name: "envoy_ring_hash",
+        directive: None,
+        needs: Needs { key: true, ..Needs::FAILURES },
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(RingHash::from_words(words)?)),
+    },
+    Entry {
+        id: "grpc-wrr",
+        name: "grpc_wrr",
+        directive: None,
+        needs: Needs { reports: true, ..Needs::NOTHING },
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(GrpcWrr::from_words(words)?)),
+    },
+    Entry {
+        id: "aperture-deterministic",
+        name: "aperture_deterministic",
+        directive: None,
+        needs: Needs::FAILURES,
+        refuses: &["slow_start"],
+        build: |words| Ok(Box::new(Aperture::from_words(words)?)),
+    },
+    Entry {
+        id: "pingora-rr",
+        name: "pingora_rr",
+        directive: None,
+        needs: Needs::NOTHING,
+        refuses: &["slow_start"],
+        build: |words| plain::<PingoraRoundRobin>(words),
+    },
 ];
 
 /// One policy: its names, what it needs, and how it is built.
@@ -286,6 +327,7 @@ pub type Built = Result<Box<dyn Policy>, Refusal>;
 
 /// What a policy needs besides the candidates. Who needs less can be asked with less work.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each names one thing to provide")]
 pub struct Needs {
     /// Whether it hashes [`crate::Request::key`].
     pub key: bool,
@@ -295,13 +337,15 @@ pub struct Needs {
     pub hears: Hears,
     /// Whether it asks for probes by [`Policy::probe`] and lives on what they find.
     pub probes: bool,
+    /// Whether it lives on [`crate::Event::Report`].
+    pub reports: bool,
 }
 
 impl Needs {
-    const NOTHING: Self = Self { key: false, client: false, hears: Hears::Nothing, probes: false };
+    const NOTHING: Self =
+        Self { key: false, client: false, hears: Hears::Nothing, probes: false, reports: false };
 
-    const FAILURES: Self =
-        Self { key: false, client: false, hears: Hears::Failures, probes: false };
+    const FAILURES: Self = Self { hears: Hears::Failures, ..Self::NOTHING };
 }
 
 /// Which events a policy listens to.

@@ -86,6 +86,7 @@ mod tests {
         check("random", Ok("nginx-random"));
         check("random two", Ok("nginx-random-two"));
         check("random two least_conn", Ok("nginx-random-two"));
+        check("random two least_time=header", Ok("nginx-random-two-least-time"));
         check("hash $request_uri", Ok("nginx-hash"));
         check("hash consistent", Ok("nginx-hash"));
         check("hash $request_uri consistent", Ok("nginx-ketama"));
@@ -100,6 +101,7 @@ mod tests {
         check("leastconn", Err(0));
         check("least_conn two", Err(1));
         check("random three", Err(1));
+        check("random two least_time=footer", Err(2));
         check("hash", Err(1));
         check("hash $request_uri inconsistent", Err(2));
         check("hash $request_uri consistent limited", Err(3));

@@ -2,3 +2,4 @@
 
 pub(crate) mod edf;
 pub(crate) mod least_request;
+pub(crate) mod ring_hash;

@@ -48,6 +48,19 @@ pub enum Event {
     },
     /// The backend has nothing to do.
     Idle,
+    /// The backend says how it fares.
+    Report(Report),
+}
+
+/// A backend's load as it sees it, in the terms of ORCA.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Requests per second, from wherever they came.
+    pub requests: f64,
+    /// Errors among them per second.
+    pub errors: f64,
+    /// Part of its capacity in use, of 1: the application's measure if it has one, else the CPU's.
+    pub utilization: f64,
 }
 
 impl Event {

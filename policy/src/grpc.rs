@@ -1,3 +1,4 @@
-//! gRPC's client-side method.
+//! gRPC's client-side methods.
 
 pub(crate) mod stride;
+pub(crate) mod wrr;

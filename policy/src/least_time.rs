@@ -1,8 +1,9 @@
 //! Who will be done first, as nginx estimates it?
 
-use std::time::Duration;
+use std::cmp::Ordering;
 
-use crate::slots::Slots;
+use crate::pair::Pair;
+use crate::response_time::{ResponseTimes, Until};
 use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 
 /// Picks the smallest `time * (1 + in_flight) / weight`, ties as [`crate::LeastConn`] does.
@@ -15,39 +16,8 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// and `ngx_http_upstream_least_time_eta`. Three passes over the candidates, no allocation.
 #[derive(Debug)]
 pub struct LeastTime {
-    until: Until,
-    counts_running: bool,
-    times: Slots<Times>,
+    times: ResponseTimes,
     ties: RoundRobin,
-}
-
-/// Up to where a response is measured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Until {
-    Head,
-    LastByte,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Times {
-    /// Average of the measured times, 0 before the first.
-    answer_ms: u64,
-    running: Running,
-    /// Whole second of the last failure, or of the pick that looked whether it is over.
-    checked: Option<u64>,
-    /// The estimate at the present pick.
-    eta: u64,
-}
-
-/// Requests that still wait for what is measured, and for how long.
-#[derive(Clone, Debug, Default)]
-struct Running {
-    count: u64,
-    /// Sum of their ages at `changed_ms`.
-    sum_ms: u64,
-    changed_ms: u64,
-    /// Average of their average age over the picks.
-    average_ms: u64,
 }
 
 impl LeastTime {
@@ -64,17 +34,8 @@ impl LeastTime {
             ["inflight", ..] => return Err(Refusal { word: words.len() - rest.len() + 1 }),
             _ => return Err(Refusal { word: words.len() - rest.len() }),
         };
-        Ok(Self { until, counts_running, times: Slots::default(), ties: RoundRobin::default() })
-    }
-
-    /// Notes that a request starts to run at `position`.
-    fn start(&mut self, position: usize, candidate: &Candidate, now: Time) {
-        let times = &mut self.times[position];
-        times.look(candidate, now);
-        if self.counts_running {
-            times.running.grow(millis_at(now));
-            times.running.count += 1;
-        }
+        let times = ResponseTimes::new(until, counts_running);
+        Ok(Self { times, ties: RoundRobin::default() })
     }
 }
 
@@ -85,24 +46,21 @@ impl Policy for LeastTime {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        self.ties.fit(candidates.len());
-        let times = self.times.fit(candidates.len());
-        for (times, candidate) in times.iter_mut().zip(candidates).filter(|(_, it)| it.eligible) {
-            times.running.look(millis_at(request.now));
-            times.eta = times.estimate(candidate, request.now);
-        }
-        let load = |it: usize, other: usize| {
-            u128::from(times[it].eta) * u128::from(candidates[other].weight.get())
-        };
-        let cmp = |a: &usize, b: &usize| load(*a, *b).cmp(&load(*b, *a));
+        let Self { times, ties } = self;
+        ties.fit(candidates.len());
+        times.fit(candidates.len());
         let eligible = || crate::round_robin::eligible(candidates);
+        for it in eligible() {
+            times.look(it, &candidates[it], request.now);
+        }
+        let cmp = |a: &usize, b: &usize| cmp_eta(times, candidates, *a, *b);
         let least = eligible().min_by(cmp)?;
         let tied = || eligible().filter(|it| cmp(it, &least).is_eq());
         let picked = match tied().nth(1) {
             None => least,
-            Some(_) => self.ties.pick_among(candidates, tied())?,
+            Some(_) => ties.pick_among(candidates, tied())?,
         };
-        self.start(picked, &candidates[picked], request.now);
+        times.start(picked, &candidates[picked], request.now);
         Some(picked)
     }
 
@@ -114,125 +72,86 @@ impl Policy for LeastTime {
     fn bind(&mut self, position: usize, request: &Request<'_>, candidates: &[Candidate]) {
         self.times.fit(candidates.len());
         if let Some(candidate) = candidates.get(position) {
-            self.start(position, candidate, request.now);
+            self.times.start(position, candidate, request.now);
         }
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
         self.ties.learn(position, event, now);
-        let Some(times) = self.times.get_mut(position) else { return };
-        // With `inflight` the head counts when it comes, without it when the answer has ended well.
-        let at_head = self.until == Until::Head && self.counts_running;
-        let (measured, waited) = match event {
-            Event::Head { elapsed } if at_head => (Some(elapsed), Some(elapsed)),
-            Event::Head { .. } | Event::Idle | Event::Probe { .. } => (None, None),
-            Event::Success { .. } if at_head => (None, None),
-            Event::Success { head, total, .. } if self.until == Until::Head => {
-                (Some(head), Some(total))
-            }
-            Event::Success { total, .. } => (Some(total), Some(total)),
-            Event::Failure { head, total } | Event::Abandoned { head, total } => {
-                (None, (!at_head || head.is_none()).then_some(total))
-            }
-        };
-        if let Some(measured) = measured {
-            average(&mut times.answer_ms, millis(measured));
-        }
-        if let Some(waited) = waited {
-            times.running.leave(millis(waited), millis_at(now));
-        }
-        if let Event::Failure { .. } = event {
-            times.checked = Some(now.as_secs());
-        }
+        self.times.learn(position, event, now);
     }
 }
 
-impl Times {
-    /// Takes note of a pick, as [`crate::Health::placed`] does.
-    fn look(&mut self, candidate: &Candidate, now: Time) {
-        if self.is_old(candidate, now) {
-            self.checked = Some(now.as_secs());
-        }
-    }
-
-    fn is_old(&self, candidate: &Candidate, now: Time) -> bool {
-        let fail_timeout = candidate.fail_timeout.as_secs();
-        self.checked.is_none_or(|it| fail_timeout < now.as_secs().saturating_sub(it))
-    }
-
-    /// Milliseconds until a request placed now would be done.
-    fn estimate(&self, candidate: &Candidate, now: Time) -> u64 {
-        let mut time = self.answer_ms;
-        if self.is_old(candidate, now) {
-            let unseen = now.as_secs().saturating_sub(self.checked.unwrap_or(0));
-            let halvings = unseen / candidate.fail_timeout.as_secs().saturating_add(1);
-            let halvings = u32::try_from(halvings).unwrap_or(u32::MAX);
-            time = time.checked_shr(halvings).unwrap_or(0);
-        }
-        if 0 < self.running.count {
-            time = time.max(self.running.average_ms);
-        }
-        // Above the limit all are equally slow; below it, near times are equally fast.
-        time = if 5000 < time { 5000 } else { time + 20 - time % 20 };
-        time * (1 + u64::from(candidate.in_flight))
-    }
-}
-
-impl Running {
-    /// Lets all grow older.
-    fn grow(&mut self, now_ms: u64) {
-        self.sum_ms += now_ms.saturating_sub(self.changed_ms) * self.count;
-        self.changed_ms = now_ms;
-    }
-
-    /// Takes their present age into the average.
-    fn look(&mut self, now_ms: u64) {
-        if let Some(age) = self.sum_ms.checked_div(self.count) {
-            let age = age + now_ms.saturating_sub(self.changed_ms);
-            average(&mut self.average_ms, age);
-        }
-    }
-
-    /// Forgets one that has waited for so long.
-    fn leave(&mut self, waited_ms: u64, now_ms: u64) {
-        self.grow(now_ms);
-        self.sum_ms = self.sum_ms.saturating_sub(waited_ms);
-        self.count = self.count.saturating_sub(1);
-        if self.count == 0 {
-            self.sum_ms = 0;
-        }
-    }
-}
-
-/// Moves an average by one twentieth; 0 is no average yet.
+/// `random two least_time`: of two drawn by weight the one that will be done first, for its weight.
 ///
-/// Source: nginx `ngx_http_upstream_round_robin.h`, `ngx_http_upstream_response_time_avg`.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "nginx computes it so, and milliseconds stay far below 2^52"
-)]
-fn average(average: &mut u64, value: u64) {
-    *average = match *average {
-        0 => value,
-        old => (0.5 + 0.05 * value as f64 + 0.95 * old as f64) as u64,
+/// A tie goes to the second, as in [`crate::RandomTwo`].
+///
+/// Source: nginx's documentation of `random`; the estimate is that of [`LeastTime`]. A binary search
+/// for each draw, no allocation.
+#[derive(Debug)]
+pub struct RandomTwoLeastTime {
+    times: ResponseTimes,
+    pair: Pair,
+}
+
+impl RandomTwoLeastTime {
+    /// Reads `least_time=header` or `least_time=last_byte`, which is also the default.
+    pub(crate) fn from_words(words: &[&str]) -> Result<Self, Refusal> {
+        let until = match words {
+            ["least_time=header"] => Until::Head,
+            [] | ["least_time=last_byte"] => Until::LastByte,
+            ["least_time=header" | "least_time=last_byte", ..] => return Err(Refusal { word: 1 }),
+            _ => return Err(Refusal { word: 0 }),
+        };
+        Ok(Self { times: ResponseTimes::new(until, false), pair: Pair::default() })
+    }
+}
+
+impl Policy for RandomTwoLeastTime {
+    fn pick(
+        &mut self,
+        request: &Request<'_>,
+        candidates: &[Candidate],
+        draw: &mut dyn Draw,
+    ) -> Option<usize> {
+        let Self { times, pair } = self;
+        times.fit(candidates.len());
+        let second_wins = |first: usize, second: usize| {
+            times.look(first, &candidates[first], request.now);
+            times.look(second, &candidates[second], request.now);
+            cmp_eta(times, candidates, second, first).is_le()
+        };
+        let picked = pair.pick(request, candidates, draw, second_wins)?;
+        times.start(picked, &candidates[picked], request.now);
+        Some(picked)
+    }
+
+    fn relist(&mut self, from: &[Option<usize>]) {
+        self.times.relist(from);
+        self.pair.relist(from);
+    }
+
+    fn learn(&mut self, position: usize, event: Event, now: Time) {
+        self.pair.learn(position, event, now);
+        self.times.learn(position, event, now);
+    }
+}
+
+/// Compares the estimates over weight exactly, by multiplying crosswise.
+fn cmp_eta(times: &ResponseTimes, candidates: &[Candidate], a: usize, b: usize) -> Ordering {
+    let load = |it: usize, other: usize| {
+        u128::from(times.eta(it)) * u128::from(candidates[other].weight.get())
     };
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn millis_at(now: Time) -> u64 {
-    now.as_nanos() / 1_000_000
+    load(a, b).cmp(&load(b, a))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::SplitMix64;
-    use crate::testing::{letters, pool};
+    use crate::testing::{Script, letters, pool};
 
     const AT_ONCE: Time = Time::from_secs(1000);
 
@@ -248,37 +167,6 @@ mod tests {
     fn pick(policy: &mut LeastTime, backends: &str, now: Time) -> String {
         let request = Request::at(now);
         letters(&[policy.pick(&request, &pool(backends), &mut SplitMix64::new(1))])
-    }
-
-    #[track_caller]
-    fn check_eta(answer_ms: u64, in_flight: u32, expected: u64) {
-        let times = Times { answer_ms, checked: Some(1000), ..Times::default() };
-        let candidate = pool(&format!("1:{in_flight}"))[0];
-        assert_eq!(times.estimate(&candidate, AT_ONCE), expected, "{answer_ms} ms, {in_flight}");
-    }
-
-    #[test]
-    fn estimates_have_nginx_steps_and_limit() {
-        check_eta(0, 0, 20);
-        check_eta(5, 0, 20);
-        check_eta(19, 1, 40);
-        check_eta(20, 0, 40);
-        check_eta(39, 2, 120);
-        check_eta(100, 3, 480);
-        check_eta(4999, 0, 5000);
-        check_eta(5000, 0, 5020);
-        check_eta(5001, 0, 5000);
-        check_eta(9000, 2, 15_000);
-    }
-
-    #[test]
-    fn averages_round_as_nginx_does() {
-        let mut value = 0;
-        let after = [100, 100, 200, 50, 50].map(|it| {
-            average(&mut value, it);
-            value
-        });
-        assert_eq!(after, [100, 100, 105, 102, 99]);
     }
 
     #[test]
@@ -306,24 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_server_not_picked_for_long_gets_another_chance() {
-        let candidate = pool("1")[0];
-        let times = Times { answer_ms: 400, checked: Some(1000), ..Times::default() };
-        let eta_at = |second| times.estimate(&candidate, Time::from_secs(second));
-        assert_eq!([1010, 1011, 1021, 1022].map(eta_at), [420, 220, 220, 120]);
-        assert_eq!(eta_at(1_000_000), 20);
-    }
-
-    #[test]
     fn only_good_answers_are_measured() {
         let mut policy = policy("last_byte");
         pick(&mut policy, "1 1", AT_ONCE);
         let total = Duration::from_millis(300);
         policy.learn(0, Event::Failure { head: None, total }, AT_ONCE);
         policy.learn(0, Event::Abandoned { head: None, total }, AT_ONCE);
-        assert_eq!(policy.times[0].answer_ms, 0);
+        assert_eq!(policy.times.at(0).0, 0);
         policy.learn(0, Event::Success { head: total / 3, total, status: 500 }, AT_ONCE);
-        assert_eq!(policy.times[0].answer_ms, 300);
+        assert_eq!(policy.times.at(0).0, 300);
     }
 
     #[test]
@@ -332,7 +211,7 @@ mod tests {
         pick(&mut policy, "1", AT_ONCE);
         let (head, total) = (Duration::from_millis(40), Duration::from_secs(9));
         policy.learn(0, Event::Success { head, total, status: 200 }, AT_ONCE);
-        assert_eq!(policy.times[0].answer_ms, 40);
+        assert_eq!(policy.times.at(0).0, 40);
     }
 
     #[test]
@@ -342,10 +221,10 @@ mod tests {
         assert_eq!(pick(&mut policy, "1:0 1:0", AT_ONCE), "a");
         assert_eq!(pick(&mut policy, "1:1 1:0", later(100)), "b");
         policy.learn(1, answered(10), later(110));
-        assert_eq!(policy.times[0].running.average_ms, 100);
+        assert_eq!(policy.times.at(0).2, 100);
         // Alone on its server, but 500 ms old: 0.5 + 0.05 * 500 + 0.95 * 100.
         assert_eq!(pick(&mut policy, "9:1 1:2", later(500)), "a");
-        assert_eq!(policy.times[0].running.average_ms, 120);
+        assert_eq!(policy.times.at(0).2, 120);
         assert_eq!(pick(&mut policy, "1:2 1:3", later(500)), "b");
     }
 
@@ -356,12 +235,12 @@ mod tests {
         pick(&mut policy, "1", AT_ONCE);
         let elapsed = Duration::from_millis(40);
         policy.learn(0, Event::Head { elapsed }, AT_ONCE + elapsed);
-        assert_eq!((policy.times[0].answer_ms, policy.times[0].running.count), (40, 1));
+        assert_eq!((policy.times.at(0).0, policy.times.at(0).1), (40, 1));
         policy.learn(0, Event::success(elapsed * 9), AT_ONCE + elapsed * 9);
-        assert_eq!((policy.times[0].answer_ms, policy.times[0].running.count), (40, 1));
+        assert_eq!((policy.times.at(0).0, policy.times.at(0).1), (40, 1));
         let lost = Event::Failure { head: None, total: elapsed };
         policy.learn(0, lost, AT_ONCE + elapsed * 9);
-        assert_eq!(policy.times[0].running.count, 0);
+        assert_eq!(policy.times.at(0).1, 0);
     }
 
     #[test]
@@ -370,5 +249,19 @@ mod tests {
         assert_eq!(refused(&["footer"]), 0);
         assert_eq!(refused(&["header", "outflight"]), 1);
         assert_eq!(refused(&["header", "inflight", "inflight"]), 2);
+    }
+
+    #[test]
+    fn of_two_drawn_the_one_done_first_wins_and_a_tie_goes_to_the_second() {
+        let mut policy = RandomTwoLeastTime::from_words(&["least_time=header"]).unwrap();
+        let pick = |policy: &mut RandomTwoLeastTime, backends: &str| {
+            let mut draw = Script::onto(&[1, 1], "ab");
+            letters(&[policy.pick(&Request::at(AT_ONCE), &pool(backends), &mut draw)])
+        };
+        assert_eq!(pick(&mut policy, "1 1"), "b");
+        policy.learn(1, answered(100), AT_ONCE);
+        assert_eq!(pick(&mut policy, "1 1"), "a");
+        assert_eq!(pick(&mut policy, "1:5 1:0"), "b");
+        assert_eq!(RandomTwoLeastTime::from_words(&["least_time=footer"]).unwrap_err().word, 0);
     }
 }

@@ -136,7 +136,11 @@ impl Outlier {
                 host.requests += 1;
                 host.row_of_errors += 1;
             }
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+            Event::Abandoned { .. }
+            | Event::Head { .. }
+            | Event::Idle
+            | Event::Probe { .. }
+            | Event::Report(_) => {
                 return None;
             }
         }

@@ -30,9 +30,11 @@ impl Record {
                 self.failures += 1;
                 self.health.fail(now, terms)
             }
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
-                None
-            }
+            Event::Abandoned { .. }
+            | Event::Head { .. }
+            | Event::Idle
+            | Event::Probe { .. }
+            | Event::Report(_) => None,
         };
         match transition {
             Some(Transition::Down) => {

@@ -1,5 +1,6 @@
 //! How are turns taken by weight without any memory but a number?
 
+use crate::round_robin::eligible;
 use crate::{Candidate, Draw, Policy, Request};
 
 /// Static stride: whoever stands at the next number accepts as often as its weight says.
@@ -11,7 +12,7 @@ use crate::{Candidate, Draw, Policy, Request};
 /// most, no allocation.
 #[derive(Debug, Default)]
 pub struct Stride {
-    next: u64,
+    sequence: Sequence,
 }
 
 impl Policy for Stride {
@@ -21,26 +22,52 @@ impl Policy for Stride {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        let eligible = candidates.iter().filter(|it| it.eligible);
-        let heaviest = u64::from(eligible.map(|it| it.weight.get()).max()?);
+        self.sequence.pick(candidates, |it| f64::from(candidates[it].weight.get()))
+    }
+
+    fn relist(&mut self, _from: &[Option<usize>]) {}
+}
+
+/// The number at which the next pick begins.
+#[derive(Debug, Default)]
+pub(crate) struct Sequence {
+    next: u64,
+}
+
+impl Sequence {
+    /// Takes the first eligible candidate that accepts. Weights are above 0.
+    pub(crate) fn pick(
+        &mut self,
+        candidates: &[Candidate],
+        weight: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
+        let heaviest = eligible(candidates).map(&weight).max_by(f64::total_cmp)?;
         let len = candidates.len() as u64;
         // The heaviest accepts whenever it is asked, so this ends within a generation.
         loop {
             let (generation, position) = (self.next / len, self.next % len);
             self.next = self.next.wrapping_add(1);
             let at = usize::try_from(position).expect("a position is below the length");
-            if candidates[at].eligible && accepts(&candidates[at], heaviest, generation, position) {
+            if candidates[at].eligible
+                && accepts(scaled(weight(at), heaviest), generation, position)
+            {
                 return Some(at);
             }
         }
     }
-
-    fn relist(&mut self, _from: &[Option<usize>]) {}
 }
 
-fn accepts(candidate: &Candidate, heaviest: u64, generation: u64, position: u64) -> bool {
-    let scaled = (u64::from(candidate.weight.get()) * MAX + heaviest / 2) / heaviest;
-    let scaled = scaled.clamp(1, MAX);
+/// A weight on a scale whose end is the heaviest.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0 and MAX, or at the range's end"
+)]
+fn scaled(weight: f64, heaviest: f64) -> u64 {
+    ((weight / heaviest * 65_535.0).round() as u64).clamp(1, MAX)
+}
+
+fn accepts(scaled: u64, generation: u64, position: u64) -> bool {
     let offset = position % MAX * (MAX / 2) % MAX;
     MAX - scaled <= (scaled * (generation % MAX) + offset) % MAX
 }

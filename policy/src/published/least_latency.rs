@@ -78,7 +78,11 @@ impl Policy for LeastLatency {
                 (total, f64::from(u8::from(status == 429 || 500 <= status)))
             }
             Event::Failure { total, .. } => (total, 1.0),
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+            Event::Abandoned { .. }
+            | Event::Head { .. }
+            | Event::Idle
+            | Event::Probe { .. }
+            | Event::Report(_) => {
                 return;
             }
         };

@@ -68,7 +68,11 @@ impl Policy for PeakEwma {
             }
             Event::Success { total, .. } => total,
             Event::Failure { total, .. } => total.max(self.penalty),
-            Event::Abandoned { .. } | Event::Head { .. } | Event::Idle | Event::Probe { .. } => {
+            Event::Abandoned { .. }
+            | Event::Head { .. }
+            | Event::Idle
+            | Event::Probe { .. }
+            | Event::Report(_) => {
                 return;
             }
         };
