@@ -37,11 +37,10 @@ impl Aperture {
         Ok(Self { client, clients, min, fallback: RoundRobin::default() })
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "lists stay far below 2^52")]
     fn arc(&self, servers: usize) -> Arc {
         let wanted = u64::from(self.min) * u64::from(self.clients);
         let units = wanted.div_ceil(servers as u64).min(u64::from(self.clients));
-        let per_client = servers as f64 / f64::from(self.clients);
+        let per_client = as_f64(servers) / f64::from(self.clients);
         Arc { from: f64::from(self.client) * per_client, width: units as f64 * per_client }
     }
 }
