@@ -82,6 +82,17 @@ impl From<DbError> for ApiError {
         const WAIT: u64 = 2;
         match error {
             DbError::Fault(fault) => fault.into(),
+            DbError::KeyBusy => Self {
+                retry_after: Some(Duration::from_secs(1)),
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "A request with this Idempotency-Key is still running.",
+                )
+            },
+            DbError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "This Idempotency-Key was used for another request.",
+            ),
             DbError::PoolExhausted { .. } => Self::shed(
                 "pool",
                 WAIT,

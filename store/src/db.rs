@@ -5,6 +5,7 @@
 
 pub mod bulk;
 mod error;
+pub mod idempotency;
 pub mod link;
 pub mod meta;
 pub mod migrate;
@@ -111,7 +112,12 @@ impl Db {
         if let Err(error) = &outcome
             && !matches!(
                 error,
-                DbError::Fault(_) | DbError::Absent | DbError::Taken(_) | DbError::Reference(_)
+                DbError::Fault(_)
+                    | DbError::Absent
+                    | DbError::Taken(_)
+                    | DbError::Reference(_)
+                    | DbError::KeyBusy
+                    | DbError::KeyReused
             )
         {
             self.metrics.db_errors.get_or_create(&[("kind", error.kind())]).inc();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::config::Seed;
-use crate::db::{DbError, meta, migrate};
+use crate::db::{DbError, idempotency, meta, migrate};
 use crate::domain::report::Report;
 use crate::handlers::reports;
 use crate::repair;
@@ -19,6 +19,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Time between two questions to the database, and the longest wait for an answer.
 const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
+
+/// Checks between two looks for answers that are kept no longer.
+const FORGET_EVERY: u64 = 30;
 
 /// Failed checks in a row after which the replica is not ready.
 const FAILURES: u32 = 2;
@@ -101,7 +104,7 @@ async fn data_sentence(app: &App) -> Result<String, DbError> {
 /// Asks the database again and again; opens and closes the way for requests.
 async fn watch(app: &App) {
     let mut failures = 0;
-    loop {
+    for check in 1_u64.. {
         tokio::time::sleep(BETWEEN_CHECKS).await;
         let asked = async {
             let mut session = app.db.session_unchecked().await?;
@@ -114,6 +117,9 @@ async fn watch(app: &App) {
             Ok(()) => {
                 failures = 0;
                 app.db.set_open(true);
+                if check.is_multiple_of(FORGET_EVERY) {
+                    forget_keys(app).await;
+                }
                 if app.health.set_database(Ok(())) {
                     tracing::info!("The database is back");
                 }
@@ -128,6 +134,17 @@ async fn watch(app: &App) {
                 }
             }
         }
+    }
+}
+
+async fn forget_keys(app: &App) {
+    let work = async {
+        let mut tx = app.db.begin().await?;
+        idempotency::forget(tx.link(&app.db, "key_forget"), app.config.idempotency_ttl).await?;
+        tx.commit().await
+    };
+    if let Err(error) = work.await {
+        tracing::debug!(%error, "Old keys are forgotten later: {error}");
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Metrics {
     pub report_build: Family<Two, Histogram, Seconds>,
     /// Age of the last answer in seconds, by report.
     pub report_age: Family<One, Gauge>,
+    /// Answers given again to the same key.
+    pub replays: Counter,
     /// Ids waiting to be repaired in Redis.
     pub repair_queue: Gauge,
     /// 1 where a check of `/ready` passes.
@@ -158,6 +160,11 @@ impl Registered {
                 &mut registry,
                 "store_report_age_seconds",
                 "Age of the last report answered",
+            ),
+            replays: counter(
+                &mut registry,
+                "store_idempotent_replays",
+                "Answers given again to the same key",
             ),
             repair_queue: gauge(
                 &mut registry,

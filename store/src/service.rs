@@ -22,7 +22,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::config::Compat;
 use crate::db::seconds;
-use crate::handlers::{orders, parse_object, products, reports, status, stocks, users};
+use crate::handlers::{once, orders, parse_object, products, reports, status, stocks, users};
 use crate::reply::{self, Reply};
 use crate::route::{Match, Route, Routes};
 
@@ -164,12 +164,14 @@ impl Inner {
             Route::Stock(id) => stocks::show(app, id).await,
             Route::StockOverview => stocks::overview(app).await,
             Route::CreateOrder | Route::CreateProduct | Route::CreateUser | Route::SetStock => {
-                let bytes = body::read(request, app.config.limits.body).await?;
+                let (head, body) = request.into_parts();
+                let bytes = body::read(&head.headers, body, app.config.limits.body).await?;
                 let fields = parse_object(&bytes)?;
+                let key = |route| once::key(&head.headers, &head.method, route, &bytes);
                 match route {
-                    Route::CreateOrder => orders::create(app, &fields).await,
-                    Route::CreateProduct => products::create(app, &fields).await,
-                    Route::CreateUser => users::create(app, &fields).await,
+                    Route::CreateOrder => orders::create(app, &fields, key("/orders")?).await,
+                    Route::CreateProduct => products::create(app, &fields, key("/products")?).await,
+                    Route::CreateUser => users::create(app, &fields, key("/users")?).await,
                     _ => stocks::set(app, &fields).await,
                 }
             }

@@ -33,6 +33,12 @@ pub enum DbError {
         #[source]
         source: sqlx::Error,
     },
+    /// The first request with this key is still running.
+    #[error("the key is in use")]
+    KeyBusy,
+    /// The key belongs to another request.
+    #[error("the key was used for another request")]
+    KeyReused,
     /// Every connection of the pool was in use.
     #[error("Database pool exhausted: all {max} connections were busy for {}", seconds(*.waited))]
     PoolExhausted {

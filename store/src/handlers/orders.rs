@@ -3,30 +3,33 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::StatusCode;
 
+use super::once::Made;
 use super::{Fields, Shared, to_the_end};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::cache::rows;
 use crate::config::{Compat, Lookup};
+use crate::db::idempotency::{self, Key, Stored};
 use crate::db::{Attempts, DbError, Tx, orders, products, stocks};
 use crate::domain::fault::Fault;
 use crate::domain::id::{OrderId, ProductId};
 use crate::domain::order::{NewOrder, PricedOrder};
 use crate::domain::stock::{StockPolicy, StockRow};
+use crate::json::Json;
 use crate::repair;
 use crate::reply::{self, Reply};
 
 /// `POST /orders`
-pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
+pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Reply, ApiError> {
     let order = match NewOrder::parse(body, app.config.limits.lines) {
         Ok(order) => order,
         Err(fault) => return Err(rejected(app, "invalid", fault)),
     };
     let shared = Arc::clone(app);
-    let id = to_the_end(async move { place(&shared, &order).await }).await?;
-    Ok(reply::object(StatusCode::CREATED, |it| it.plain("order_id", id)))
+    Ok(to_the_end(async move { place(&shared, &order, key.as_ref()).await }).await?.into_reply(app))
 }
 
 /// `GET /orders/{id}`
@@ -81,16 +84,17 @@ pub(super) fn absent(app: &App, what: &str, id: i64) -> Reply {
     }
 }
 
-async fn place(app: &App, order: &NewOrder) -> Result<OrderId, ApiError> {
+async fn place(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Made, ApiError> {
     let mut attempts = Attempts::new(order.user.number().cast_unsigned());
     loop {
-        let error = match place_once(app, order).await {
-            Ok(placed) => {
+        let error = match place_once(app, order, key).await {
+            Ok(Outcome::Replayed(stored)) => return Ok(Made::Before(stored)),
+            Ok(Outcome::Placed(placed)) => {
                 app.metrics().orders_created.inc();
                 let started = Instant::now();
                 repair::placed(app, placed.id, &placed.order, &placed.stocks).await;
                 app.metrics().phase("redis", started.elapsed());
-                return Ok(placed.id);
+                return Ok(Made::Now(placed.body));
             }
             Err(DbError::Fault(fault)) => {
                 let reason = match fault {
@@ -111,10 +115,17 @@ struct Placed {
     id: OrderId,
     order: PricedOrder,
     stocks: Vec<StockRow>,
+    body: Bytes,
+}
+
+/// What one attempt came to.
+enum Outcome {
+    Placed(Placed),
+    Replayed(Stored),
 }
 
 /// One attempt: all of the order in one transaction, or nothing.
-async fn place_once(app: &App, order: &NewOrder) -> Result<Placed, DbError> {
+async fn place_once(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Outcome, DbError> {
     let (db, metrics) = (&app.db, app.metrics());
     let mut phase = Instant::now();
     let mut lap = |name| {
@@ -126,6 +137,9 @@ async fn place_once(app: &App, order: &NewOrder) -> Result<Placed, DbError> {
     let ids: Vec<ProductId> = demand.keys().copied().collect();
     let mut tx = db.begin().await?;
     lap("acquire");
+    if let Some(stored) = idempotency::claim(db, &mut tx, key).await? {
+        return Ok(Outcome::Replayed(stored));
+    }
 
     let found = match app.config.stage.lookup {
         Lookup::InList => products::fetch_list(tx.link(db, "lookup"), &ids).await?,
@@ -174,10 +188,12 @@ async fn place_once(app: &App, order: &NewOrder) -> Result<Placed, DbError> {
         error => error,
     })?;
     let stocks = changed_stock(app, &mut tx, &ids).await?;
+    let body = Json::default().object(|it| it.plain("order_id", id)).finish();
+    idempotency::settle(db, &mut tx, key, 201, &body).await?;
     lap("stock");
     tx.commit().await?;
     lap("commit");
-    Ok(Placed { id, order: priced, stocks })
+    Ok(Outcome::Placed(Placed { id, order: priced, stocks, body }))
 }
 
 /// Stock rows as this transaction leaves them; nobody asks when there is no Redis to tell.

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
+use super::once::Made;
 use super::orders::{absent, deleted, found_status};
 use super::{Fields, Shared, to_the_end};
 use crate::api_error::ApiError;
+use crate::db::idempotency::{self, Key};
 use crate::db::{Attempts, DbError, products};
 use crate::domain::catalog::Product;
 use crate::domain::fault::Fault;
 use crate::domain::id::ProductId;
+use crate::json::Json;
 use crate::reply::{self, Reply};
 
 /// `POST /products`
-pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
+pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Reply, ApiError> {
     let product = Product::parse(body)?;
     let shared = Arc::clone(app);
     let work = async move {
@@ -23,17 +24,21 @@ pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
         loop {
             let attempt = async {
                 let mut tx = db.begin().await?;
+                if let Some(stored) = idempotency::claim(db, &mut tx, key.as_ref()).await? {
+                    return Ok(Made::Before(stored));
+                }
                 let id = products::insert(tx.link(db, "product_insert"), &product).await?;
-                tx.commit().await.map(|()| id)
+                let body = Json::default().object(|it| it.plain("product_id", id)).finish();
+                idempotency::settle(db, &mut tx, key.as_ref(), 201, &body).await?;
+                tx.commit().await.map(|()| Made::Now(body))
             };
             match attempt.await {
-                Ok(id) => return Ok(id),
+                Ok(made) => return Ok(made),
                 Err(error) => attempts.again(db, error).await?,
             }
         }
     };
-    let id = to_the_end(work).await?;
-    Ok(reply::object(StatusCode::CREATED, |it| it.plain("product_id", id)))
+    Ok(to_the_end(work).await?.into_reply(app))
 }
 
 /// `GET /products/{id}`

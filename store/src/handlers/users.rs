@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
+use super::once::Made;
 use super::orders::{absent, deleted, found_status};
 use super::{Fields, Shared, to_the_end};
 use crate::api_error::ApiError;
+use crate::db::idempotency::{self, Key};
 use crate::db::{Attempts, DbError, users};
 use crate::domain::catalog::User;
 use crate::domain::fault::Fault;
 use crate::domain::id::UserId;
+use crate::json::Json;
 use crate::repair;
 use crate::reply::{self, Reply};
 
 /// `POST /users`
-pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
+pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Reply, ApiError> {
     let user = User::parse(body)?;
     let shared = Arc::clone(app);
     let work = async move {
@@ -24,18 +25,22 @@ pub async fn create(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
         loop {
             let attempt = async {
                 let mut tx = db.begin().await?;
+                if let Some(stored) = idempotency::claim(db, &mut tx, key.as_ref()).await? {
+                    return Ok(Made::Before(stored));
+                }
                 let id = users::insert(tx.link(db, "user_insert"), &user).await?;
-                tx.commit().await.map(|()| id)
+                let body = Json::default().object(|it| it.plain("user_id", id)).finish();
+                idempotency::settle(db, &mut tx, key.as_ref(), 201, &body).await?;
+                tx.commit().await.map(|()| Made::Now(body))
             };
             match attempt.await {
-                Ok(id) => return Ok(id),
+                Ok(made) => return Ok(made),
                 Err(DbError::Taken(_)) => return Err(Fault::EmailTaken.into()),
                 Err(error) => attempts.again(db, error).await?,
             }
         }
     };
-    let id = to_the_end(work).await?;
-    Ok(reply::object(StatusCode::CREATED, |it| it.plain("user_id", id)))
+    Ok(to_the_end(work).await?.into_reply(app))
 }
 
 /// `GET /users/{id}`

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 
@@ -14,13 +14,16 @@ use crate::api_error::ApiError;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads the JSON body of a request, up to `limit` bytes.
-pub(super) async fn read(request: Request<Incoming>, limit: usize) -> Result<Bytes, ApiError> {
-    let given = request.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
+    let given = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     if !given.is_some_and(is_json) {
         let message = "Content-Type must be application/json.";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
-    let body = request.into_body();
     if usize::try_from(body.size_hint().lower()).map_or(true, |it| limit < it) {
         return Err(too_large(limit));
     }

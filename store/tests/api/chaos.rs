@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use lab::data_services::{MariaDb, Redis};
 use lab::process::eventually_within;
 
-use crate::harness::{Data, Store, order};
+use crate::harness::{Data, Store, order, private_servers};
 
 const SPENDERS: &str = "/orders/reports/highest-spenders";
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_dead_redis_fails_no_request_and_learns_later_what_it_missed() {
-    let (database, mut redis) =
-        (MariaDb::start_private().unwrap(), Redis::start_private().unwrap());
+    let (database, mut redis) = private_servers();
     let data = Data::Servers(database.url("store").unwrap(), redis.url());
     let store = Store::start(&data, &[]);
     store.order(1, &[(1, 1)]);
@@ -42,8 +40,7 @@ fn a_dead_redis_fails_no_request_and_learns_later_what_it_missed() {
 
 #[test]
 fn a_dead_database_refuses_writes_serves_memory_and_comes_back() {
-    let (mut database, redis) =
-        (MariaDb::start_private().unwrap(), Redis::start_private().unwrap());
+    let (mut database, redis) = private_servers();
     let data = Data::Servers(database.url("store").unwrap(), redis.url());
     let store = Store::start(&data, &[]);
     let id = store.order(1, &[(1, 1)]);
@@ -70,8 +67,7 @@ fn a_dead_database_refuses_writes_serves_memory_and_comes_back() {
 
 #[test]
 fn a_store_that_starts_before_its_database_becomes_ready() {
-    let (mut database, redis) =
-        (MariaDb::start_private().unwrap(), Redis::start_private().unwrap());
+    let (mut database, redis) = private_servers();
     let data = Data::Servers(database.url("store").unwrap(), redis.url());
     database.kill().unwrap();
     let mut settings = data.settings();

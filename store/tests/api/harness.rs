@@ -35,8 +35,13 @@ impl Data {
 
     /// A fresh database on a private MariaDB, and a private Redis.
     pub(crate) fn servers() -> Self {
-        let (database, redis) =
-            SERVERS.get_or_init(|| (MariaDb::start().unwrap(), Redis::start().unwrap()));
+        let (database, redis) = SERVERS.get_or_init(|| {
+            // Two installations at once would remove each other's files in the system's temporary folder.
+            let lock =
+                std::fs::File::create(std::env::temp_dir().join("store-tests.lock")).unwrap();
+            lock.lock().unwrap();
+            (MariaDb::start().unwrap(), Redis::start().unwrap())
+        });
         Self::Servers(database.url("store").unwrap(), redis.url())
     }
 
@@ -51,6 +56,13 @@ impl Data {
             }
         }
     }
+}
+
+/// A MariaDB and a Redis that one test may kill.
+pub(crate) fn private_servers() -> (MariaDb, Redis) {
+    let lock = std::fs::File::create(std::env::temp_dir().join("store-tests.lock")).unwrap();
+    lock.lock().unwrap();
+    (MariaDb::start_private().unwrap(), Redis::start_private().unwrap())
 }
 
 /// Runs a test on each kind of data.

@@ -228,3 +228,36 @@ fn a_deleted_user_takes_the_orders_along() {
         assert_eq!(store.stock(1), 999);
     });
 }
+
+#[test]
+fn the_same_key_makes_one_order_however_often_and_wherever_it_is_sent() {
+    on_both(|data| {
+        let replicas = [Store::start(data, &[]), Store::start(data, &[])];
+        let send = |store: &Store, path: &str, key: &str, body: &str| {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            store.raw(&format!("{head}{body}"))
+        };
+        let body = order(1, &[(1, 1), (2, 1)]);
+        let answers = at_once(16, |thread| send(&replicas[thread % 2], "/orders", "k-1", &body));
+        let made: Vec<_> = answers.iter().filter(|it| it.status == 201).collect();
+        assert!(answers.iter().all(|it| it.status == 201 || it.status == 409), "{answers:?}");
+        assert!(made.iter().all(|it| it.body == made[0].body), "{answers:?}");
+        assert_eq!(made.iter().filter(|it| it.header("Idempotent-Replayed").is_none()).count(), 1);
+        assert_eq!(replicas[0].stock(1), 999);
+        let again = send(&replicas[1], "/orders", "k-1", &body);
+        assert_eq!((again.status, again.header("Idempotent-Replayed")), (201, Some("true")));
+        assert_eq!(send(&replicas[0], "/orders", "k-1", &order(2, &[(1, 1)])).status, 422);
+        assert_eq!(send(&replicas[0], "/orders", "two words", &body).status, 400);
+        let user = r#"{"name":"n","email":"n@example.com"}"#;
+        let first = send(&replicas[0], "/users", "k-1", user);
+        assert_eq!(first.status, 201, "a key belongs to its route: {}", first.text());
+        assert_eq!(send(&replicas[1], "/users", "k-1", user).body, first.body);
+        let fault = send(&replicas[0], "/orders", "k-2", &order(1, &[(99, 1)]));
+        assert_eq!(fault.status, 422, "a refusal keeps no key");
+        assert_eq!(send(&replicas[0], "/orders", "k-2", &body).status, 201);
+        assert_eq!(replicas[0].stock(1), 998);
+    });
+}
