@@ -1,7 +1,7 @@
 //! Who has fewest requests, when weights may differ?
 
 use crate::options::{self, Options};
-use crate::{Candidate, Choices, Draw, Policy, Refusal, Request};
+use crate::{Candidate, Choices, Draw, Event, Policy, Refusal, Request, Time};
 
 use super::edf::Schedule;
 
@@ -48,6 +48,10 @@ impl Policy for LeastRequest {
     fn relist(&mut self, from: &[Option<usize>]) {
         self.choices.relist(from);
         self.schedule.relist(from);
+    }
+
+    fn learn(&mut self, position: usize, event: Event, now: Time) {
+        self.choices.learn(position, event, now);
     }
 }
 

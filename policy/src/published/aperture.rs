@@ -39,9 +39,12 @@ impl Aperture {
 
     fn arc(&self, servers: usize) -> Arc {
         let wanted = u64::from(self.min) * u64::from(self.clients);
-        let units = wanted.div_ceil(servers as u64).min(u64::from(self.clients));
+        let units = u32::try_from(wanted.div_ceil(servers as u64)).unwrap_or(u32::MAX);
         let per_client = as_f64(servers) / f64::from(self.clients);
-        Arc { from: f64::from(self.client) * per_client, width: units as f64 * per_client }
+        Arc {
+            from: f64::from(self.client) * per_client,
+            width: f64::from(units.min(self.clients)) * per_client,
+        }
     }
 }
 

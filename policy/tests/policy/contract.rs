@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use policy::{CATALOG, Candidate, Entry, Event, Policy, Request, SplitMix64, Time};
+use policy::{CATALOG, Candidate, Entry, Event, Hears, Policy, Request, SplitMix64, Time};
 use proptest::prelude::*;
 
 use crate::pool::{idle, named, policy};
@@ -207,5 +207,56 @@ fn an_event_about_nobody_is_ignored() {
         policy.learn(3, Event::FAILURE, Time::ZERO);
         let picked = policy.pick(&Request::at(Time::ZERO), &idle(&[1]), &mut draw);
         assert_eq!(picked, Some(0), "{}", entry.id);
+    }
+}
+
+/// Policies whose answer depends on the keys and names alone, not on where a server stands.
+#[test]
+fn keys_keep_their_servers_when_the_list_is_turned_around() {
+    let mut draw = SplitMix64::new(1);
+    for id in ["nginx-ketama", "maglev", "rendezvous", "envoy-ring-hash"] {
+        let (mut straight, mut turned) = (policy(id), policy(id));
+        let candidates = named(&[1, 2, 3, 1]);
+        let reversed = candidates.iter().rev().copied().collect::<Vec<_>>();
+        let mut seen = [false; 4];
+        for key in 0..200_u8 {
+            let key = [key];
+            let request = Request::at(Time::ZERO).with_key(&key);
+            let owner = straight.pick(&request, &candidates, &mut draw).unwrap();
+            let same = turned.pick(&request, &reversed, &mut draw).unwrap();
+            assert_eq!(owner, 3 - same, "{id}, {key:?}");
+            seen[owner] = true;
+        }
+        assert_eq!(seen, [true; 4], "{id}");
+    }
+}
+
+#[test]
+fn whoever_wants_to_hear_of_failures_listens() {
+    for entry in CATALOG.iter().filter(|it| it.needs.hears != Hears::Nothing) {
+        let mut pool = Pool::new(entry, &[1, 1]);
+        assert!(pool.pick(1).is_some(), "{}", entry.id);
+        let before = format!("{:?}", pool.policy);
+        pool.policy.learn(0, Event::FAILURE, Time::ZERO);
+        assert_ne!(before, format!("{:?}", pool.policy), "{} did not listen", entry.id);
+    }
+}
+
+#[test]
+fn whoever_does_not_listen_says_so() {
+    for entry in CATALOG {
+        let mut pool = Pool::new(entry, &[1, 1]);
+        assert!(pool.pick(1).is_some(), "{}", entry.id);
+        let before = format!("{:?}", pool.policy);
+        let total = Duration::from_millis(7);
+        let heard: &[Event] = match entry.needs.hears {
+            Hears::Nothing => &[Event::FAILURE, Event::success(total)],
+            Hears::Failures => &[Event::success(total)],
+            Hears::Ends | Hears::Heads => &[],
+        };
+        for event in heard {
+            pool.policy.learn(0, *event, Time::ZERO);
+        }
+        assert_eq!(before, format!("{:?}", pool.policy), "{} listened", entry.id);
     }
 }
