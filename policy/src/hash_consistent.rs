@@ -140,10 +140,16 @@ mod tests {
     #[test]
     fn keys_of_a_lost_server_spread_and_the_others_stay() {
         let mut policy = HashConsistent::default();
-        let before = picked(&mut policy, &named("1 1 1"), "a c e g 1 3 5");
-        assert_eq!(before, "bbcacaa");
-        let after = picked(&mut policy, &named("1 !1 1"), "a c e g 1 3 5");
-        assert_eq!(after, "acacaca".replace("cacaca", "ccacaa"));
+        let keys = (0..100).map(|it| format!("key-{it}")).collect::<Vec<_>>().join(" ");
+        let before = picked(&mut policy, &named("1 1 1"), &keys);
+        let after = picked(&mut policy, &named("1 !1 1"), &keys);
+        let stays = |(before, after): (u8, u8)| before == b'b' || before == after;
+        assert!(before.contains('b') && before.bytes().zip(after.bytes()).all(stays));
+
+        let mut without_b = named("1 1 1");
+        without_b.remove(1);
+        let alone = picked(&mut HashConsistent::default(), &without_b, &keys);
+        assert_eq!(after, alone.replace('b', "c"));
     }
 
     #[test]

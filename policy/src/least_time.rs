@@ -229,6 +229,28 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_ended_takes_its_age_along() {
+        let mut policy = policy("last_byte inflight");
+        let later = |milliseconds| AT_ONCE + Duration::from_millis(milliseconds);
+        pick(&mut policy, "1", AT_ONCE);
+        pick(&mut policy, "1:1", later(400));
+        assert_eq!(policy.times.at(0).2, 400);
+        policy.learn(0, answered(400), later(400));
+        // What is left has just begun, so the average moves towards 0: 0.5 + 0.95 * 400.
+        pick(&mut policy, "1:1", later(400));
+        assert_eq!(policy.times.at(0).2, 380);
+    }
+
+    #[test]
+    fn a_bound_request_runs_like_any_other() {
+        let mut policy = policy("last_byte inflight");
+        policy.bind(1, &Request::at(AT_ONCE), &pool("1 1"));
+        assert_eq!(policy.times.at(1).1, 1);
+        pick(&mut policy, "1:0 1:1", AT_ONCE + Duration::from_millis(90));
+        assert_eq!(policy.times.at(1).2, 90);
+    }
+
+    #[test]
     fn with_inflight_a_head_ends_the_wait_and_its_end_does_not_count_twice() {
         let mut policy = policy("header inflight");
         pick(&mut policy, "1", AT_ONCE);
