@@ -149,15 +149,13 @@ impl Settings {
     }
 
     fn method(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let words: Vec<&str> = directive.words.iter().map(|it| it.as_str()).collect();
+        let words: Vec<&str> = directive.words.iter().map(Word::as_str).collect();
         let choice = Choice::of_directive(&words).map_err(|refusal| {
-            match directive.words.get(refusal.word) {
-                Some(word) => word.invalid_parameter(),
-                None => {
-                    let text = format!("invalid number of arguments in \"{}\" directive", words[0]);
-                    ConfError::new(text, directive.span.clone())
-                }
-            }
+            let missing = || {
+                let text = format!("invalid number of arguments in \"{}\" directive", words[0]);
+                ConfError::new(text, directive.span.clone())
+            };
+            directive.words.get(refusal.word).map_or_else(missing, Word::invalid_parameter)
         })?;
         let own = choice.entry.directive.unwrap_or_default();
         let key = own.iter().position(|it| *it == "KEY").map(|it| directive.words[it].clone());
@@ -264,7 +262,7 @@ mod tests {
         check("server a;", Ok(default));
         check("server a weight=3;", Ok(Terms { weight: NonZeroU32::new(3).unwrap(), ..default }));
         check("server a max_fails=0;", Ok(Terms { max_fails: None, ..default }));
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         check("server a fail_timeout=1m;", Ok(Terms { fail_timeout: minute, ..default }));
         check("server a max_conns=2;", Ok(Terms { max_conns: NonZeroU32::new(2), ..default }));
         check("server a down;", Ok(Terms { down: true, ..default }));
@@ -296,6 +294,7 @@ mod tests {
             let words = own.iter().map(|it| match *it {
                 "KEY" => "$request_uri",
                 "bounded=" => "bounded=1.5",
+                "least_time=" => "least_time=header",
                 other => other,
             });
             let words = words.collect::<Vec<_>>().join(" ");
