@@ -6,11 +6,13 @@ pub mod redis;
 pub mod reports;
 pub mod rows;
 pub mod shared;
+pub mod walk;
 
 use ::redis::RedisError;
 
 use self::redis::Redis;
 use self::reports::Reports;
+use self::walk::Walks;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -21,11 +23,17 @@ pub struct Cache {
     pub reports: Reports,
     /// The memory of all replicas, if there is one.
     pub redis: Option<Redis>,
+    /// Connections for the expensive modes of the lab.
+    pub walks: Option<Walks>,
 }
 
 impl Cache {
     /// Starts empty; opens nothing.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Self, RedisError> {
-        Ok(Self { reports: Reports::new(config.reports), redis: Redis::new(config, metrics)? })
+        Ok(Self {
+            reports: Reports::new(config.reports),
+            redis: Redis::new(config, metrics)?,
+            walks: Walks::new(config, metrics)?,
+        })
     }
 }

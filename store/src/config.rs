@@ -26,8 +26,6 @@ use crate::domain::stock::StockPolicy;
 pub struct Config {
     /// Public listener.
     pub listen: SocketAddr,
-    /// Listener of the stage switch, if there is one.
-    pub admin: Option<Admin>,
     /// Value of `X-Store-Instance`.
     pub instance: String,
     /// Replicas that share the database; only the connection budget asks.
@@ -72,29 +70,12 @@ pub struct Config {
     pub graphql_depth: usize,
     /// Most fields of a GraphQL query.
     pub graphql_complexity: usize,
-    /// Is `Server-Timing` sent?
-    pub server_timing: bool,
     /// Runtime threads; `None` is one per CPU.
     pub workers: Option<usize>,
     /// Filter for the log, as `tracing` reads it.
     pub log: String,
     /// Shape of log lines.
     pub log_format: LogFormat,
-}
-
-/// The listener of the stage switch.
-#[derive(Clone)]
-pub struct Admin {
-    /// Its address.
-    pub listen: SocketAddr,
-    /// What a writer must show; always there when the address is not loopback.
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").field("listen", &self.listen).finish_non_exhaustive()
-    }
 }
 
 /// Limits of the database pool of one replica.
@@ -106,8 +87,6 @@ pub struct Pool {
     pub min: u32,
     /// Longest wait for a free one.
     pub acquire: Duration,
-    /// Longest time to open one.
-    pub connect: Duration,
     /// Longest wait for a row (MySQL) or for the file (SQLite).
     pub lock_wait: Duration,
 }
@@ -155,23 +134,9 @@ impl Config {
             Some(_) => read.address("STORE_LISTEN"),
             None => read.port("PORT").map(|port| SocketAddr::from(([0, 0, 0, 0], port))),
         };
-        let admin = read
-            .address("STORE_ADMIN_LISTEN")
-            .map(|listen| Admin { listen, token: read.text("STORE_ADMIN_TOKEN") });
-        if let Some(admin) = &admin
-            && admin.token.is_none()
-            && !admin.listen.ip().is_loopback()
-        {
-            read.refuse(
-                "STORE_ADMIN_LISTEN",
-                &admin.listen.to_string(),
-                "an address other than loopback needs STORE_ADMIN_TOKEN",
-            );
-        }
         let preset: Preset = read.choice("STORE_STAGE").unwrap_or_default();
         let config = Self {
             listen: listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 5000))),
-            admin,
             instance: read.header("STORE_INSTANCE").unwrap_or_else(|| host.to_owned()),
             replicas: read.number("STORE_REPLICAS", 1, 10_000).unwrap_or(1),
             pool: read_pool(&mut read),
@@ -215,13 +180,21 @@ impl Config {
             graphql_complexity: read
                 .number("STORE_GRAPHQL_COMPLEXITY", 1, 1_000_000)
                 .unwrap_or(500),
-            server_timing: read.switch("STORE_SERVER_TIMING").unwrap_or(false),
             workers: read.number("STORE_WORKERS", 1, 1024),
             log: read.text("STORE_LOG").unwrap_or_else(|| "info".to_owned()),
             log_format: read.choice("STORE_LOG_FORMAT").unwrap_or_default(),
             database,
             redis,
         };
+        let walks = config.stage.reports == Reports::RedisScan
+            || config.stage.stock_sync == StockSync::Scan
+            || config.reports.build == Build::RedisScan;
+        if config.redis.is_none() && walks {
+            read.refuse_unseen(
+                "STORE_STAGE, STORE_REPORTS, STORE_STOCK_SYNC, STORE_REPORT_BUILD",
+                "redis_scan and scan need REDIS_URL or REDIS_HOST",
+            );
+        }
         if config.redis.is_none() && 1 < config.replicas {
             read.warn(format!(
                 "STORE_REPLICAS={} without REDIS_URL or REDIS_HOST: each replica keeps reports of its own",
@@ -239,7 +212,6 @@ fn read_pool(read: &mut Reader<'_>) -> Pool {
         max,
         min: read.number("STORE_DB_POOL_MIN", 0, 10_000).unwrap_or(2).min(max),
         acquire: read.duration("STORE_DB_ACQUIRE_TIMEOUT").unwrap_or(five),
-        connect: read.duration("STORE_DB_CONNECT_TIMEOUT").unwrap_or(five),
         lock_wait: read.duration("STORE_DB_LOCK_WAIT").unwrap_or(five),
     }
 }

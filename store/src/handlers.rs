@@ -1,5 +1,6 @@
 //! What does each line of the API do?
 
+pub mod graphql;
 pub mod once;
 pub mod orders;
 pub mod products;

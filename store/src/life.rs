@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::config::Seed;
+use crate::config::{Refresh, Reports, Seed, StockSync};
 use crate::db::{DbError, idempotency, meta, migrate};
 use crate::domain::report::Report;
 use crate::handlers::reports;
@@ -43,7 +43,23 @@ pub async fn run(app: Arc<App>) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    tokio::join!(watch(&app), repair::run(&app));
+    tokio::join!(watch(&app), repair::run(&app), refresh(&app));
+}
+
+/// With `STORE_REPORT_REFRESH=timer`, builds reports when their fresh time ends; of all replicas
+/// the first one does, the others find the new one.
+async fn refresh(app: &App) {
+    if app.config.reports.refresh == Refresh::OnDemand {
+        return;
+    }
+    loop {
+        tokio::time::sleep(app.config.reports.ttl).await;
+        for report in Report::ALL {
+            if let Err(error) = reports::warm(app, report).await {
+                tracing::warn!(%error, "Report {} was not refreshed: {error}", report.name());
+            }
+        }
+    }
 }
 
 /// Asks Redis again and again; after an absence it is brought up to date.
@@ -82,10 +98,34 @@ async fn prepare(app: &App) -> Result<String, DbError> {
         seed::fill_if_empty(&app.db, &profile).await?;
     }
     let data = data_sentence(app).await?;
+    let stage = app.config.stage;
+    if stage.reports == Reports::RedisScan || stage.stock_sync == StockSync::Scan {
+        app.health.set_data("filling Redis");
+        if let Err(error) = repair::fill(app).await {
+            tracing::warn!("Redis was not filled: {error:#}");
+        }
+    }
+    warn_of_budget(app).await?;
     for report in Report::ALL {
         reports::warm(app, report).await?;
     }
     Ok(data)
+}
+
+/// All replicas together must not want more connections than the server has.
+async fn warn_of_budget(app: &App) -> Result<(), DbError> {
+    let mut session = app.db.session().await?;
+    let Some(allowed) = meta::max_connections(session.link(&app.db, "meta")).await? else {
+        return Ok(());
+    };
+    let (replicas, pool) = (app.config.replicas, app.config.pool.max);
+    let wanted = i64::from(replicas) * i64::from(pool);
+    if allowed - 10 < wanted {
+        tracing::warn!(
+            "STORE_REPLICAS={replicas} x STORE_DB_POOL_MAX={pool} = {wanted}, but MySQL allows max_connections={allowed}"
+        );
+    }
+    Ok(())
 }
 
 /// What the data is, or why it may not be used yet.

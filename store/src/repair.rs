@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 use crate::app::App;
 use crate::cache::redis::Redis;
 use crate::cache::{rows, shared};
-use crate::db::{DbError, orders, stocks};
+use crate::config::StockSync;
+use crate::db::{DbError, orders, products, stocks};
 use crate::domain::id::{OrderId, ProductId};
 use crate::domain::order::PricedOrder;
 use crate::domain::stock::StockRow;
@@ -118,11 +119,26 @@ impl Queue {
 /// Tells Redis about an order that was committed.
 pub async fn placed(app: &App, id: OrderId, order: &PricedOrder, stocks: &[StockRow]) {
     let Some(redis) = &app.cache.redis else { return };
+    if app.config.stage.stock_sync == StockSync::Scan
+        && let Err(failure) = walk(app, stocks).await
+    {
+        tracing::debug!("The walk through all keys ended early: {failure:#}");
+    }
     if let Err(failure) = rows::write(redis, Some((id, order)), stocks).await {
         tracing::debug!(%failure, "Redis learns of order {id} later: {failure}");
         app.repair.order(id);
         queue_stocks(app, stocks);
     }
+}
+
+/// The detour of the lab: all keys, then the products again over a second connection.
+async fn walk(app: &App, stocks: &[StockRow]) -> Result<()> {
+    let Some(walks) = &app.cache.walks else { return Ok(()) };
+    let ids: Vec<_> = stocks.iter().map(|row| row.id).collect();
+    walks.before_stock(&ids).await?;
+    let mut session = app.db.session().await?;
+    products::fetch_list(session.link(&app.db, "lookup_again"), &ids).await?;
+    Ok(())
 }
 
 /// Tells Redis, and the reports, about orders that are gone.
@@ -151,6 +167,14 @@ pub async fn restocked(app: &App, stocks: &[StockRow]) {
     let Some(redis) = &app.cache.redis else { return };
     if rows::write(redis, None, stocks).await.is_err() {
         queue_stocks(app, stocks);
+    }
+}
+
+/// Fills a Redis that was never filled, before anything is answered from it.
+pub async fn fill(app: &App) -> Result<()> {
+    match &app.cache.redis {
+        Some(redis) => fill::run(app, redis).await,
+        None => Ok(()),
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Route {
     SetStock,
     /// Show a stock level.
     Stock(ProductId),
+    /// Ask for products in GraphQL.
+    GraphQl,
     /// Show all stock levels.
     StockOverview,
 }
@@ -85,6 +87,7 @@ const TABLE: &[(&str, &[(Method, Make)])] = &[
     ),
     ("/stocks", &[(Method::POST, |_| Route::SetStock)]),
     ("/stocks/{id}", &[(Method::GET, |it| Route::Stock(ProductId::new(it)))]),
+    ("/stocks/graphql-query", &[(Method::POST, |_| Route::GraphQl)]),
     ("/stocks/reports/overview-stocks", &[(Method::GET, |_| Route::StockOverview)]),
 ];
 

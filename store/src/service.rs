@@ -22,7 +22,9 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::config::Compat;
 use crate::db::seconds;
-use crate::handlers::{once, orders, parse_object, products, reports, status, stocks, users};
+use crate::handlers::{
+    graphql, once, orders, parse_object, products, reports, status, stocks, users,
+};
 use crate::reply::{self, Reply};
 use crate::route::{Match, Route, Routes};
 
@@ -30,13 +32,13 @@ const X_STORE_INSTANCE: HeaderName = HeaderName::from_static("x-store-instance")
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The API, as a tower service; cloning shares it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shop(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     app: Arc<App>,
     routes: Routes,
+    graphql: graphql::Api,
     instance: HeaderValue,
     slots: Option<Semaphore>,
     /// Counts requests, from a start that differs between replicas; makes request ids.
@@ -57,7 +59,14 @@ impl Shop {
             reason = "only the low bits differ between replicas"
         )]
         let ids = AtomicU64::new((start as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self(Arc::new(Inner { app, routes: Routes::new(), instance, slots, ids }))
+        let graphql = graphql::schema(&app.config);
+        Self(Arc::new(Inner { graphql, app, routes: Routes::new(), instance, slots, ids }))
+    }
+}
+
+impl std::fmt::Debug for Shop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shop").field("app", &self.0.app).finish_non_exhaustive()
     }
 }
 
@@ -163,7 +172,11 @@ impl Inner {
             Route::DeleteUser(id) => users::delete(app, id).await,
             Route::Stock(id) => stocks::show(app, id).await,
             Route::StockOverview => stocks::overview(app).await,
-            Route::CreateOrder | Route::CreateProduct | Route::CreateUser | Route::SetStock => {
+            Route::CreateOrder
+            | Route::CreateProduct
+            | Route::CreateUser
+            | Route::SetStock
+            | Route::GraphQl => {
                 let (head, body) = request.into_parts();
                 let bytes = body::read(&head.headers, body, app.config.limits.body).await?;
                 let fields = parse_object(&bytes)?;
@@ -172,6 +185,7 @@ impl Inner {
                     Route::CreateOrder => orders::create(app, &fields, key("/orders")?).await,
                     Route::CreateProduct => products::create(app, &fields, key("/products")?).await,
                     Route::CreateUser => users::create(app, &fields, key("/users")?).await,
+                    Route::GraphQl => graphql::query(app, &self.graphql, &fields).await,
                     _ => stocks::set(app, &fields).await,
                 }
             }

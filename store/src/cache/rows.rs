@@ -171,7 +171,7 @@ fn stock_command(row: &StockRow) -> Cmd {
 
 /// Reads an order hash, also one the lab wrote with spaces and float noise; `None` when a field is
 /// missing, as the price of a line was in the lab.
-fn read_order(fields: &HashMap<String, String>) -> Option<PricedOrder> {
+pub(super) fn read_order(fields: &HashMap<String, String>) -> Option<PricedOrder> {
     let lines: Vec<Value> = serde_json::from_str(fields.get("items")?).ok()?;
     let line = |it: &Value| {
         Some(PricedLine {

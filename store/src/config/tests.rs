@@ -80,15 +80,17 @@ fn all_bad_variables_are_listed_at_once() {
 }
 
 #[test]
-fn an_admin_listener_beyond_loopback_needs_a_token() {
-    assert!(read(&[("STORE_ADMIN_LISTEN", "0.0.0.0:1")]).is_err());
-    assert!(read(&[("STORE_ADMIN_LISTEN", "127.0.0.1:1")]).is_ok());
-    assert!(read(&[("STORE_ADMIN_LISTEN", "0.0.0.0:1"), ("STORE_ADMIN_TOKEN", "t")]).is_ok());
+fn walks_through_redis_need_a_redis() {
+    assert!(read(&[("STORE_REPORTS", "redis_scan")]).is_err());
+    assert!(read(&[("STORE_STAGE", "1")]).is_err());
+    assert!(read(&[("STORE_STAGE", "1"), ("STORE_STOCK_SYNC", "targeted")]).is_ok());
+    assert!(read(&[("STORE_STAGE", "3"), ("REDIS_PORT", "6379")]).is_ok());
 }
 
 #[test]
 fn a_preset_lifts_the_limits_and_a_switch_overrides_it() {
-    let (config, _) = read(&[("STORE_STAGE", "1"), ("STORE_LOOKUP", "in_list")]).unwrap();
+    let (config, _) =
+        read(&[("STORE_STAGE", "1"), ("STORE_LOOKUP", "in_list"), ("REDIS_HOST", "r")]).unwrap();
     assert_eq!(config.stage.lookup, Lookup::InList);
     assert_eq!(config.stage.connections, Connections::PerCall);
     assert_eq!((config.limits.timeout, config.limits.in_flight), (None, None));

@@ -55,14 +55,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn switch(&mut self, name: &str) -> Option<bool> {
-        self.parsed(name, "not one of on, off", |it| match it {
-            "on" | "true" | "1" => Some(true),
-            "off" | "false" | "0" => Some(false),
-            _ => None,
-        })
-    }
-
     /// A text that can stand in a header.
     pub(super) fn header(&mut self, name: &str) -> Option<String> {
         self.parsed(name, "not visible ASCII of at most 128 characters", |it| {

@@ -65,3 +65,14 @@ pub async fn wrong_totals(link: Link<'_>) -> Result<Vec<i64>, DbError> {
         |sql, it| sqlx::query_scalar(sql).fetch_all(it).await?
     ))
 }
+
+/// Connections the server allows, `None` where there is no server.
+pub async fn max_connections(link: Link<'_>) -> Result<Option<i64>, DbError> {
+    match link {
+        Link::Mysql(it) => {
+            let sql = "SELECT CAST(@@max_connections AS SIGNED)";
+            Ok(Some(sqlx::query_scalar(sql).fetch_one(it).await?))
+        }
+        Link::Sqlite(_) => Ok(None),
+    }
+}

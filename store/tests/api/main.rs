@@ -4,7 +4,9 @@
 
 mod chaos;
 mod commands;
+mod graphql;
 mod harness;
 mod orders;
 mod protocol;
 mod reports;
+mod stages;

@@ -1,0 +1,56 @@
+//! A stage changes cost, never the answer.
+
+use crate::harness::{Data, Store};
+
+#[test]
+fn every_stage_gives_the_same_answers() {
+    for stage in ["1", "2", "3", "4", "5", "fixed"] {
+        let data = Data::servers();
+        let settings = [
+            ("STORE_STAGE", stage),
+            ("REDIS_URL", &format!("{}/{}", redis(&data), database(stage))),
+        ];
+        let store = Store::start(&data, &settings);
+        let id = store.order(1, &[(2, 2), (1, 1), (2, 1)]);
+        assert!(
+            store.shown(&format!("/orders/{id}")).contains(r#""total_amount":"2178.49""#),
+            "stage {stage}"
+        );
+        assert_eq!((store.stock(1), store.stock(2)), (999, 497), "stage {stage}");
+        let spenders = store.shown("/orders/reports/highest-spenders");
+        let expected = if matches!(stage, "4" | "5" | "fixed") {
+            "[]\n" // remembered since before the order
+        } else {
+            "[{\"total_expense\":2178.49,\"user_id\":1}]\n"
+        };
+        assert_eq!(spenders, expected, "stage {stage}");
+        let scans = store.counted("store_redis_commands_total{command=\"scan\"");
+        assert_eq!(scans >= 1.0, stage != "fixed", "stage {stage}: {scans} SCAN");
+        let lookups = store.counted("store_db_queries_total{op=\"lookup\"}");
+        assert_eq!(lookups > 2.5, stage == "1", "stage {stage}: {lookups} lookups");
+    }
+}
+
+#[test]
+fn the_fixed_stage_never_walks_and_keeps_to_its_pool() {
+    let store = Store::start(&Data::servers(), &[("STORE_DB_POOL_MAX", "4")]);
+    crate::harness::at_once(10, |_| {
+        for _ in 0..10 {
+            store.order(1, &[(1, 1), (2, 1)]);
+        }
+    });
+    assert!(store.counted("store_redis_commands_total{command=\"scan\"") < 0.5);
+    assert!(store.counted("store_redis_commands_total{command=\"keys\"") < 0.5);
+    assert!(store.counted("store_db_connections_opened_total") < 4.5);
+    assert_eq!(store.stock(1), 900);
+}
+
+fn redis(data: &Data) -> String {
+    let (_, url) = data.settings().into_iter().find(|(name, _)| *name == "REDIS_URL").unwrap();
+    url.trim_end_matches("/0").to_owned()
+}
+
+/// A numbered database of Redis for each stage, so that they do not meet.
+fn database(stage: &str) -> &str {
+    if stage == "fixed" { "6" } else { stage }
+}
