@@ -123,18 +123,18 @@ impl Outlier {
         host.come_back();
         match event {
             Event::Success { status, .. } => {
-                host.requests += 1;
+                host.requests = host.requests.saturating_add(1);
                 host.row_of_errors = 0;
                 if status < 500 {
-                    host.successes += 1;
+                    host.successes = host.successes.saturating_add(1);
                     host.row_of_5xx = 0;
                 } else {
-                    host.row_of_5xx += 1;
+                    host.row_of_5xx = host.row_of_5xx.saturating_add(1);
                 }
             }
             Event::Failure { .. } => {
-                host.requests += 1;
-                host.row_of_errors += 1;
+                host.requests = host.requests.saturating_add(1);
+                host.row_of_errors = host.row_of_errors.saturating_add(1);
             }
             Event::Abandoned { .. }
             | Event::Head { .. }

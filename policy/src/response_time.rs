@@ -156,14 +156,15 @@ impl Times {
 impl Running {
     /// Lets all grow older.
     fn grow(&mut self, now_ms: u64) {
-        self.sum_ms += now_ms.saturating_sub(self.changed_ms) * self.count;
+        let grown = now_ms.saturating_sub(self.changed_ms).saturating_mul(self.count);
+        self.sum_ms = self.sum_ms.saturating_add(grown);
         self.changed_ms = now_ms;
     }
 
     /// Takes their present age into the average.
     fn look(&mut self, now_ms: u64) {
         if let Some(age) = self.sum_ms.checked_div(self.count) {
-            let age = age + now_ms.saturating_sub(self.changed_ms);
+            let age = age.saturating_add(now_ms.saturating_sub(self.changed_ms));
             average(&mut self.average_ms, age);
         }
     }

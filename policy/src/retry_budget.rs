@@ -70,18 +70,18 @@ impl RetryTokens {
     /// Takes note of a request.
     pub fn deposit(&mut self, now: Time) {
         let deposit = self.deposit;
-        *self.slot_at(now) += deposit;
+        let slot = self.slot_at(now);
+        *slot = slot.saturating_add(deposit);
     }
 
     /// Pays for a retry. Without the means nothing is paid and the retry must not be.
     #[must_use = "a retry that is not paid for must not be"]
     pub fn withdraw(&mut self, now: Time) -> bool {
         let withdrawal = self.withdrawal;
-        let slot = self.slot_at(now);
-        *slot -= withdrawal;
-        let is_paid = 0 <= self.balance();
-        if !is_paid {
-            *self.slot_at(now) += withdrawal;
+        self.slot_at(now);
+        let is_paid = withdrawal <= self.balance();
+        if is_paid {
+            *self.slot_at(now) -= withdrawal;
         }
         is_paid
     }

@@ -4,6 +4,9 @@ use crate::{Candidate, digest::Crc32};
 
 /// The points of all servers, sorted, and the candidates that share each server's name.
 ///
+/// nginx lays 160 for each unit of weight, whatever that costs; here weights count for less when all
+/// together would need more than [`MOST_POINTS`].
+///
 /// Source: nginx `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_update_chash` and
 /// `ngx_http_upstream_find_chash_point`.
 #[derive(Debug, Default)]
@@ -23,6 +26,7 @@ impl Ring {
             return;
         }
         *self = Self { fitted: Some(candidates.len()), ..Self::default() };
+        let total = candidates.iter().map(|it| 160 * u64::from(it.weight.get())).sum::<u64>();
         let mut names = Vec::<(u32, u32)>::new();
         for (position, candidate) in candidates.iter().enumerate() {
             let name = candidate.identity.line;
@@ -36,7 +40,9 @@ impl Ring {
                 }
             };
             self.groups[group as usize].push(position);
-            let hashes = points(name).take(160 * candidate.weight.get() as usize);
+            let wanted = 160 * u64::from(candidate.weight.get());
+            let laid = if total <= MOST_POINTS { wanted } else { scaled(wanted, total) };
+            let hashes = points(name).take(usize::try_from(laid).unwrap_or(usize::MAX));
             self.points.extend(hashes.map(|it| (it, group)));
         }
         self.points.sort_unstable();
@@ -54,6 +60,15 @@ impl Ring {
         let (before, after) = self.points.split_at(first);
         after.iter().chain(before).map(|(_, group)| self.groups[*group as usize].as_slice())
     }
+}
+
+/// 128 MiB of points.
+const MOST_POINTS: u64 = 1 << 24;
+
+/// A server's part of all points that there may be, at least one.
+fn scaled(wanted: u64, total: u64) -> u64 {
+    let part = u128::from(wanted) * u128::from(MOST_POINTS) / u128::from(total);
+    u64::try_from(part).unwrap_or(MOST_POINTS).max(1)
 }
 
 /// A place in a list in half the size: a ring is large, and a lookup waits for memory.
@@ -85,6 +100,14 @@ mod tests {
     fn points_are_as_nginx_lays_them() {
         check("127.0.0.1:18081", [107_741_689, 3_706_434_429, 1_791_921_449, 3_399_818_008]);
         check("10.0.0.1:443", [3_927_464_997, 3_667_281_858, 43_317_179, 1_807_998_681]);
+    }
+
+    #[test]
+    fn points_beyond_all_measure_are_scaled_by_weight() {
+        let wanted = [1, u64::from(u32::MAX)].map(|it| it * 160);
+        let total = wanted.iter().sum();
+        assert_eq!(wanted.map(|it| scaled(it, total)), [1, MOST_POINTS - 1]);
+        assert_eq!(scaled(total / 4, total), MOST_POINTS / 4);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl SlowStart {
         }
         let since = since_recovery.max(Duration::from_secs(1)).as_secs_f64();
         let share = (since / self.window.as_secs_f64()).powf(self.aggression.recip());
-        share.clamp(self.min, 1.0)
+        share.max(self.min).min(1.0)
     }
 }
 

@@ -1,5 +1,6 @@
 //! How are turns taken by the weight that servers' own reports give them?
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::options::{self, Options};
@@ -110,11 +111,14 @@ impl Policy for GrpcWrr {
     }
 }
 
-/// `None` for a report without requests or without load.
+/// Weights that can be added up and divided by each other without losing them.
+const SANE: RangeInclusive<f64> = 1e-15..=1e15;
+
+/// `None` for a report that makes no sense, or without requests or without load.
 fn weight(report: Report, penalty: f64) -> Option<f64> {
     let Report { requests, errors, utilization } = report;
     let weight = requests / (utilization + errors / requests * penalty);
-    (0.0 < requests && 0.0 < utilization && weight.is_normal() && 0.0 < weight).then_some(weight)
+    (0.0 < requests && 0.0 < utilization && SANE.contains(&weight)).then_some(weight)
 }
 
 #[cfg(test)]

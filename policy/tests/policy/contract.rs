@@ -192,6 +192,28 @@ proptest! {
 }
 
 #[test]
+fn the_largest_numbers_are_numbers_like_any_other() {
+    let most = NonZeroU32::MAX;
+    // A ring of the most points there may be takes a minute to lay without optimization.
+    for entry in CATALOG.iter().filter(|it| !it.name.starts_with("hash_consistent")) {
+        let mut pool = Pool::new(entry, &[1, 1, 1]);
+        pool.candidates[1].weight = most;
+        pool.candidates[1].failure_cost = u32::MAX;
+        pool.candidates[2] = pool.candidates[1];
+        pool.candidates[2].in_flight = u32::MAX;
+        pool.policy.relist(&[None; 3]);
+        for now in [Time::ZERO, Time::MAX, Time::from_secs(1)] {
+            let request = Request::at(now).with_key(b"key");
+            for event in [Event::FAILURE, Event::success(Duration::MAX), Event::Idle] {
+                let picked = pool.policy.pick(&request, &pool.candidates, &mut pool.draw);
+                assert!(picked.is_some_and(|it| it < 3), "{}", entry.id);
+                pool.policy.learn(1, event, now);
+            }
+        }
+    }
+}
+
+#[test]
 fn words_no_policy_knows_are_refused_by_all() {
     for entry in CATALOG {
         let refusal = (entry.build)(&["no_such_option=1"]).unwrap_err();

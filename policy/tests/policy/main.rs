@@ -6,3 +6,4 @@ mod contract;
 mod golden;
 mod pool;
 mod purity;
+mod traps;
