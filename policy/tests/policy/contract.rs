@@ -195,7 +195,8 @@ proptest! {
 fn the_largest_numbers_are_numbers_like_any_other() {
     let most = NonZeroU32::MAX;
     // A ring of the most points there may be takes a minute to lay without optimization.
-    for entry in CATALOG.iter().filter(|it| !it.name.starts_with("hash_consistent")) {
+    let rings = ["bounded-hash", "envoy-ring-hash", "nginx-ketama"];
+    for entry in CATALOG.iter().filter(|it| !rings.contains(&it.id)) {
         let mut pool = Pool::new(entry, &[1, 1, 1]);
         pool.candidates[1].weight = most;
         pool.candidates[1].failure_cost = u32::MAX;
