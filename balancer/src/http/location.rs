@@ -182,7 +182,7 @@ mod tests {
         let words: Vec<_> = locations.split_whitespace().collect();
         let numbered = words.iter().enumerate();
         let (exact, prefixes): (Vec<_>, Vec<_>) = numbered.partition(|(_, it)| it.starts_with('='));
-        let exact = exact.into_iter().map(|(n, it)| (it[1..].as_bytes().to_vec(), n)).collect();
+        let exact = exact.into_iter().map(|(n, it)| (it.as_bytes()[1..].to_vec(), n)).collect();
         let entry = |(location, it): (usize, &&str)| {
             let path = it.as_bytes().to_vec();
             Entry { path, location, nested: Locations::default() }

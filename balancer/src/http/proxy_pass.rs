@@ -127,13 +127,12 @@ impl Proxy {
             }
         }
         match body {
-            Announced::None => {}
-            Announced::Length(length) if !self.sets(Name::ContentLength, b"content-length") => {
+            Announced::Length(length) if !self.sets(b"content-length") => {
                 out.extend_from_slice(b"Content-Length: ");
                 write::decimal(out, length);
                 out.extend_from_slice(b"\r\n");
             }
-            Announced::Length(_) => {}
+            Announced::None | Announced::Length(_) => {}
             Announced::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         }
         for field in &exchange.request.fields {
@@ -147,7 +146,7 @@ impl Proxy {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn sets(&self, _known: Name, name: &[u8]) -> bool {
+    fn sets(&self, name: &[u8]) -> bool {
         self.set_headers.iter().any(|it| it.name.eq_ignore_ascii_case(name))
     }
 

@@ -244,7 +244,7 @@ impl Default for Entrance {
     /// nginx's defaults.
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_mins(1),
             limits: Limits::default(),
             merge_slashes: true,
         }

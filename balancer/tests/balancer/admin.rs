@@ -91,6 +91,7 @@ fn upstream(name: &str, servers: Vec<Server>) -> Arc<Upstream> {
         name: name.to_owned(),
         policy: "nginx-rr",
         learns_all: false,
+        key: None,
         policies: [Box::new(RoundRobin::default()), Box::new(RoundRobin::default())],
         servers,
         keepalive: Keepalive::DEFAULT,

@@ -1,4 +1,5 @@
 //! Does the program keep its promises where they can be seen from outside?
 
 mod admin;
+mod configs;
 mod corpus;

@@ -126,7 +126,7 @@ impl Settings {
         let set = |(name, value): &(Word, Word)| -> Result<_, ConfError> {
             Ok(SetHeader::new(name.as_bytes(), compile(value)?))
         };
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let default = Retry::default();
         let (on, non_idempotent) =
             self.next_upstream.unwrap_or((default.on, default.non_idempotent));

@@ -90,8 +90,11 @@ fn add(places: &mut Vec<Place>, bind: Bind, line: &Listen, server: usize) -> Res
     {
         return refuse(format!("duplicate listen options for {}", place.bind));
     }
-    if line.is_default && place.default.replace(place.servers.len()).is_some() {
+    if line.is_default && place.default.is_some() {
         return refuse(format!("a duplicate default server for {}", place.bind));
+    }
+    if line.is_default {
+        place.default = Some(place.servers.len());
     }
     place.servers.push(server);
     Ok(())
