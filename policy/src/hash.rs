@@ -1,8 +1,8 @@
 //! Which server does a key belong to?
 
-use crate::cumulative::Cumulative;
 use crate::digest::Crc32;
-use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
+use crate::wheel::Wheel;
+use crate::{Candidate, Draw, Event, Policy, Request, Time};
 
 /// Hashes the key over the weights, as `Cache::Memcached` does. Every change of the list moves keys.
 ///
@@ -13,8 +13,7 @@ use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 /// [`crate::IpHash`]. A binary search for each hash, no allocation.
 #[derive(Debug, Default)]
 pub struct Hash {
-    weights: Cumulative,
-    fallback: RoundRobin,
+    wheel: Wheel,
 }
 
 impl Policy for Hash {
@@ -25,34 +24,25 @@ impl Policy for Hash {
         draw: &mut dyn Draw,
     ) -> Option<usize> {
         let key = request.key.unwrap_or_default();
-        if 1 < candidates.len() && !key.is_empty() {
-            self.weights.fit(candidates);
-            self.fallback.fit(candidates.len());
-            let mut hash = 0;
-            for attempt in 0..=REHASHES {
-                let checksum = numbered(attempt).then(key).end();
-                hash += u64::from(checksum >> 16 & 0x7fff);
-                let found = self.weights.at(hash % self.weights.total())?;
-                if candidates[found].eligible {
-                    return Some(found);
-                }
-            }
+        if key.is_empty() {
+            return self.wheel.turn(request, candidates, draw);
         }
-        self.fallback.pick(request, candidates, draw)
+        let mut hash = 0;
+        self.wheel.pick(request, candidates, draw, |attempt, total, _| {
+            let checksum = numbered(attempt).then(key).end();
+            hash += u64::from(checksum >> 16 & 0x7fff);
+            hash % total
+        })
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
-        self.weights.forget();
-        self.fallback.relist(from);
+        self.wheel.relist(from);
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
-        self.fallback.learn(position, event, now);
+        self.wheel.learn(position, event, now);
     }
 }
-
-/// How often a key is hashed again before round robin takes over.
-const REHASHES: u8 = 20;
 
 /// The checksum of the number of an attempt in decimal digits; the first has none.
 fn numbered(attempt: u8) -> Crc32 {

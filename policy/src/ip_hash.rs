@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::cumulative::Cumulative;
-use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
+use crate::wheel::Wheel;
+use crate::{Candidate, Draw, Event, Policy, Request, Time};
 
 /// Hashes the client's network: three bytes of an IPv4 address, all sixteen of an IPv6 address.
 ///
@@ -15,8 +15,7 @@ use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 /// before counts in each attempt. A binary search for each hash, no allocation.
 #[derive(Debug, Default)]
 pub struct IpHash {
-    weights: Cumulative,
-    fallback: RoundRobin,
+    wheel: Wheel,
 }
 
 impl Policy for IpHash {
@@ -26,35 +25,23 @@ impl Policy for IpHash {
         candidates: &[Candidate],
         draw: &mut dyn Draw,
     ) -> Option<usize> {
-        if 1 < candidates.len() {
-            self.weights.fit(candidates);
-            self.fallback.fit(candidates.len());
-            let mut bytes = [0; 16];
-            let hashed = client_bytes(request.client, &mut bytes);
-            let mut hash = 89;
-            for _ in 0..=REHASHES {
-                hash = hashed.iter().fold(hash, |hash, it| (hash * 113 + u64::from(*it)) % 6271);
-                let found = self.weights.at(hash % self.weights.total())?;
-                if candidates[found].eligible {
-                    return Some(found);
-                }
-            }
-        }
-        self.fallback.pick(request, candidates, draw)
+        let mut bytes = [0; 16];
+        let hashed = client_bytes(request.client, &mut bytes);
+        let mut hash = 89;
+        self.wheel.pick(request, candidates, draw, |_, total, _| {
+            hash = hashed.iter().fold(hash, |hash, it| (hash * 113 + u64::from(*it)) % 6271);
+            hash % total
+        })
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
-        self.weights.forget();
-        self.fallback.relist(from);
+        self.wheel.relist(from);
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
-        self.fallback.learn(position, event, now);
+        self.wheel.learn(position, event, now);
     }
 }
-
-/// How often an unusable server makes the hash go on before round robin takes over.
-const REHASHES: u32 = 20;
 
 fn client_bytes(client: Option<IpAddr>, bytes: &mut [u8; 16]) -> &[u8] {
     match client {

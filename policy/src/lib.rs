@@ -48,6 +48,7 @@ mod terms;
 #[cfg(test)]
 mod testing;
 mod time;
+mod wheel;
 
 use std::fmt::Debug;
 

@@ -56,4 +56,4 @@ impl Pair {
 }
 
 /// How many draws may fail before round robin takes over.
-pub(crate) const REDRAWS: u32 = 20;
+const REDRAWS: u32 = 20;

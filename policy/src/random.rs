@@ -1,8 +1,8 @@
 //! Does chance serve as well as counting?
 
-use crate::cumulative::Cumulative;
-use crate::pair::{Pair, REDRAWS};
-use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
+use crate::pair::Pair;
+use crate::wheel::Wheel;
+use crate::{Candidate, Draw, Event, Policy, Request, Time};
 
 /// Draws by weight; a candidate that is not eligible is drawn again, more than 20 times is round robin.
 ///
@@ -11,8 +11,7 @@ use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 /// A binary search for each draw, no allocation.
 #[derive(Debug, Default)]
 pub struct Random {
-    weights: Cumulative,
-    fallback: RoundRobin,
+    wheel: Wheel,
 }
 
 impl Policy for Random {
@@ -22,26 +21,15 @@ impl Policy for Random {
         candidates: &[Candidate],
         draw: &mut dyn Draw,
     ) -> Option<usize> {
-        if 1 < candidates.len() {
-            self.weights.fit(candidates);
-            self.fallback.fit(candidates.len());
-            for _ in 0..=REDRAWS {
-                let drawn = self.weights.draw(draw)?;
-                if candidates[drawn].eligible {
-                    return Some(drawn);
-                }
-            }
-        }
-        self.fallback.pick(request, candidates, draw)
+        self.wheel.pick(request, candidates, draw, |_, total, draw| draw.below(total))
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
-        self.weights.forget();
-        self.fallback.relist(from);
+        self.wheel.relist(from);
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
-        self.fallback.learn(position, event, now);
+        self.wheel.learn(position, event, now);
     }
 }
 
