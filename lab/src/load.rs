@@ -197,7 +197,8 @@ impl Outcome {
         for (server, codes) in &self.servers {
             let count: f64 = codes.values().sum();
             let share = if 0.0 < all { 100.0 * count / all } else { 0.0 };
-            let codes: Vec<_> = codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
+            let seen = codes.iter().filter(|(_, n)| 0.0 < **n);
+            let codes: Vec<_> = seen.map(|(code, n)| format!("{code} {n}")).collect();
             writeln!(out, "{server:<38} {count:>9} {share:>8.1}% {:>15}", codes.join(", "))?;
         }
         writeln!(
