@@ -276,6 +276,15 @@ fn location(
         close: directive.close.clone(),
     };
     reading.apply(Block::Location, directive.children(), LOCATION, &mut location);
+    if let Some(target) = &location.scope.proxy.target
+        && location.pattern.regex.is_some()
+        && !target.address.uri.is_empty()
+    {
+        reading.tell(target.word.refuse(
+            "\"proxy_pass\" cannot have URI part in location given by regular expression, or \
+             inside named location, or inside \"if\" statement, or inside \"limit_except\" block",
+        ));
+    }
     Ok(location)
 }
 

@@ -1,5 +1,7 @@
 //! Exact and prefix locations: which one a path belongs to, and what that one does.
 
+use fancy_regex::Regex;
+
 use crate::conf::{ConfError, Directive, Span, Word};
 use crate::http::core::Core;
 use crate::http::header::AddHeader;
@@ -40,8 +42,10 @@ pub struct Location {
 pub struct Pattern {
     /// How paths are compared with it.
     pub kind: Kind,
-    /// The path, or the name after `@`.
+    /// The path, or the expression.
     pub path: Vec<u8>,
+    /// The expression, compiled.
+    pub regex: Option<Regex>,
     /// The words after `location`.
     pub span: Span,
 }
@@ -55,6 +59,8 @@ pub enum Kind {
     Prefix,
     /// `^~ /path`
     Shield,
+    /// `~ expression`, `~* expression`
+    Regex,
 }
 
 impl Pattern {
@@ -68,19 +74,21 @@ impl Pattern {
             Some(second) => (first.as_str(), second.as_bytes()),
             None => split(first),
         };
-        let kind = match modifier {
-            "=" => Kind::Exact,
-            "" if !word.starts_with(b"@") => Kind::Prefix,
-            "^~" => Kind::Shield,
-            "~" | "~*" | "" => {
-                let name = String::from_utf8_lossy(word);
-                let text = format!("using regex \"{name}\" requires PCRE library");
-                let help = "this version reads exact locations and prefixes only";
+        let (kind, regex) = match modifier {
+            "=" => (Kind::Exact, None),
+            "" if !word.starts_with(b"@") => (Kind::Prefix, None),
+            "^~" => (Kind::Shield, None),
+            "~" => (Kind::Regex, Some(expression(directive, "", word)?)),
+            "~*" => (Kind::Regex, Some(expression(directive, "(?i)", word)?)),
+            "" => {
+                let text = format!("named location \"{first}\" has nobody who leads to it");
+                let help = "nothing in this version goes on to a named location: remove it";
                 return Err(first.refuse(text).with_help(help));
             }
             _ => return Err(first.refuse(format!("invalid location modifier \"{first}\""))),
         };
-        Ok(Self { kind, path: word.to_vec(), span: first.span.to(&words[words.len() - 1].span) })
+        let span = first.span.to(&words[words.len() - 1].span);
+        Ok(Self { kind, path: word.to_vec(), regex, span })
     }
 
     /// Whether this location may stand in another.
@@ -91,13 +99,22 @@ impl Pattern {
         let (own, around) = (names(self), names(outer));
         let text = if outer.kind == Kind::Exact {
             format!("location \"{own}\" cannot be inside the exact location \"{around}\"")
-        } else if !self.path.starts_with(&outer.path) {
+        } else if self.kind != Kind::Regex && !self.path.starts_with(&outer.path) {
             format!("location \"{own}\" is outside location \"{around}\"")
         } else {
             return Ok(());
         };
         Err(ConfError::new(text, self.span.clone()))
     }
+}
+
+/// An expression of a location; it may match anywhere in a path.
+fn expression(directive: &Directive, flags: &str, word: &[u8]) -> Result<Regex, ConfError> {
+    let text = String::from_utf8_lossy(word);
+    Regex::new(&format!("{flags}{text}")).map_err(|error| {
+        let reason = format!("pcre2_compile() failed: {error} in \"{text}\"");
+        ConfError::new(reason, directive.span.clone())
+    })
 }
 
 /// The modifier that touches the path, and the path.
@@ -115,6 +132,8 @@ pub struct Locations {
     exact: Vec<(Vec<u8>, usize)>,
     /// `location /path`, sorted by path; each knows the longest other one that it extends.
     prefixes: Vec<Prefix>,
+    /// `location ~ expression`, in the order of the file.
+    regexes: Vec<RegexEntry>,
 }
 
 #[derive(Debug)]
@@ -123,6 +142,8 @@ struct Prefix {
     location: usize,
     /// Position of the longest prefix of this path among the others.
     parent: Option<usize>,
+    /// Whether the expressions of its level are not tried.
+    shields: bool,
     nested: Locations,
 }
 
@@ -133,42 +154,109 @@ pub struct Entry {
     pub path: Vec<u8>,
     /// Its number.
     pub location: usize,
+    /// Whether the expressions of its level are not tried.
+    pub shields: bool,
     /// The locations within it.
     pub nested: Locations,
 }
 
+/// A location with an expression.
+#[derive(Debug)]
+pub struct RegexEntry {
+    /// Matches the paths it is for.
+    pub regex: Regex,
+    /// Its number.
+    pub location: usize,
+    /// The locations within it.
+    pub nested: Locations,
+}
+
+/// What the search on one level came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Found {
+    /// An exact location or an expression: the search is over.
+    Final(usize),
+    /// A prefix: an expression of the level around may come before it.
+    Prefix(usize),
+}
+
+impl Found {
+    fn location(self) -> usize {
+        match self {
+            Self::Final(location) | Self::Prefix(location) => location,
+        }
+    }
+}
+
 impl Locations {
     /// Sorts the locations of a level; the numbers are the caller's.
-    pub fn new(mut exact: Vec<(Vec<u8>, usize)>, mut entries: Vec<Entry>) -> Self {
+    pub fn new(
+        mut exact: Vec<(Vec<u8>, usize)>,
+        mut entries: Vec<Entry>,
+        regexes: Vec<RegexEntry>,
+    ) -> Self {
         exact.sort();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         let parent =
             |at: usize| entries[..at].iter().rposition(|it| entries[at].path.starts_with(&it.path));
         let parents: Vec<_> = (0..entries.len()).map(parent).collect();
         let prefix = |(it, parent): (Entry, _)| {
-            let Entry { path, location, nested } = it;
-            Prefix { path, location, parent, nested }
+            let Entry { path, location, shields, nested } = it;
+            Prefix { path, location, parent, shields, nested }
         };
         let prefixes = entries.into_iter().zip(parents).map(prefix).collect();
-        Self { exact, prefixes }
+        Self { exact, prefixes, regexes }
     }
 
-    /// The number of the exact location of this path, else of the longest prefix, in which the
-    /// search goes on.
+    /// The number of the location a path belongs to.
+    ///
+    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_find_location`. Expressions see a
+    /// path that is not UTF-8 with U+FFFD for each malformed part.
     pub fn find(&self, path: &[u8]) -> Option<usize> {
+        self.search(path).map(Found::location)
+    }
+
+    fn search(&self, path: &[u8]) -> Option<Found> {
         if let Ok(at) = self.exact.binary_search_by(|(it, _)| it.as_slice().cmp(path)) {
-            return Some(self.exact[at].1);
+            return Some(Found::Final(self.exact[at].1));
         }
+        let longest = self.longest(path);
+        let inner = longest.and_then(|it| it.nested.search(path));
+        if let Some(Found::Final(_)) = inner {
+            return inner;
+        }
+        if !longest.is_some_and(|it| it.shields)
+            && let Some(found) = self.matching(path)
+        {
+            return Some(found);
+        }
+        inner.or_else(|| longest.map(|it| Found::Prefix(it.location)))
+    }
+
+    /// The longest prefix location of this level.
+    fn longest(&self, path: &[u8]) -> Option<&Prefix> {
         // The last path not after this one shares the longest beginning with it, or its parents do.
         let after = self.prefixes.partition_point(|it| it.path.as_slice() <= path);
         let mut at = after.checked_sub(1);
         while let Some(prefix) = at.map(|it| &self.prefixes[it]) {
             if path.starts_with(&prefix.path) {
-                return prefix.nested.find(path).or(Some(prefix.location));
+                return Some(prefix);
             }
             at = prefix.parent;
         }
         None
+    }
+
+    /// The first expression of this level that matches, or what is found within its location.
+    fn matching(&self, path: &[u8]) -> Option<Found> {
+        if self.regexes.is_empty() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(path);
+        // An expression that takes too many steps matches nothing.
+        let entry = self.regexes.iter().find(|it| it.regex.is_match(&*text).unwrap_or(false))?;
+        let inner = entry.nested.search(path).map(Found::location);
+        Some(Found::Final(inner.unwrap_or(entry.location)))
     }
 }
 
@@ -176,19 +264,43 @@ impl Locations {
 mod tests {
     use super::*;
 
-    /// Words `=/path` and `/path`; the answer is the word that was found.
+    /// Words such as `=/path`, `/path`, `^~/path` and `~expression`, those in `(…)` being within
+    /// the location before them; numbered in the order of the text.
+    fn level<'a>(words: &mut impl Iterator<Item = (usize, &'a str)>) -> Locations {
+        let (mut exact, mut prefixes, mut regexes) =
+            (Vec::new(), Vec::new(), Vec::<RegexEntry>::new());
+        let mut was_regex = false;
+        while let Some((location, word)) = words.next() {
+            let nested = Locations::default();
+            let path = |it: &str| it.as_bytes().to_vec();
+            match word.split_at(1) {
+                ("(", "") if was_regex => regexes.last_mut().unwrap().nested = level(words),
+                ("(", "") => {
+                    let last: &mut Entry = prefixes.last_mut().unwrap();
+                    last.nested = level(words);
+                }
+                (")", "") => break,
+                ("=", rest) => exact.push((path(rest), location)),
+                ("~", rest) => {
+                    was_regex = true;
+                    let regex = Regex::new(rest).unwrap();
+                    regexes.push(RegexEntry { regex, location, nested });
+                }
+                _ => {
+                    was_regex = false;
+                    let bare = word.trim_start_matches("^~");
+                    let shields = bare != word;
+                    prefixes.push(Entry { path: path(bare), location, shields, nested });
+                }
+            }
+        }
+        Locations::new(exact, prefixes, regexes)
+    }
+
     #[track_caller]
     fn check(locations: &str, path: &str, expected: Option<&str>) {
         let words: Vec<_> = locations.split_whitespace().collect();
-        let numbered = words.iter().enumerate();
-        let (exact, prefixes): (Vec<_>, Vec<_>) = numbered.partition(|(_, it)| it.starts_with('='));
-        let exact = exact.into_iter().map(|(n, it)| (it.as_bytes()[1..].to_vec(), n)).collect();
-        let entry = |(location, it): (usize, &&str)| {
-            let path = it.as_bytes().to_vec();
-            Entry { path, location, nested: Locations::default() }
-        };
-        let prefixes = prefixes.into_iter().map(entry).collect();
-        let found = Locations::new(exact, prefixes).find(path.as_bytes());
+        let found = level(&mut words.iter().copied().enumerate()).find(path.as_bytes());
         assert_eq!(found.map(|it| words[it]), expected, "{path} in {locations}");
     }
 
@@ -213,19 +325,35 @@ mod tests {
 
     #[test]
     fn a_nested_location_is_found_only_within_the_longest_prefix_of_its_level() {
-        let entry = |path: &str, location, nested| Entry {
-            path: path.as_bytes().to_vec(),
-            location,
-            nested,
-        };
-        let inner = Locations::new(Vec::new(), vec![entry("/a/b/c", 2, Locations::default())]);
-        let level = vec![entry("/a", 0, inner), entry("/a/b", 1, Locations::default())];
-        let locations = Locations::new(Vec::new(), level);
-        assert_eq!(locations.find(b"/a/b/c"), Some(1));
-        assert_eq!(locations.find(b"/a/x"), Some(0));
-        let inner = Locations::new(Vec::new(), vec![entry("/a/b/c", 2, Locations::default())]);
-        let locations = Locations::new(Vec::new(), vec![entry("/a", 0, inner)]);
-        assert_eq!(locations.find(b"/a/b/c"), Some(2));
+        check("/a ( /a/b/c ) /a/b", "/a/b/c", Some("/a/b"));
+        check("/a ( /a/b/c ) /a/b", "/a/x", Some("/a"));
+        check("/a ( /a/b/c )", "/a/b/c", Some("/a/b/c"));
+        check("/a ( =/a/b )", "/a/b", Some("=/a/b"));
+    }
+
+    #[test]
+    fn the_first_expression_that_matches_wins_over_a_prefix() {
+        check("/ ~\\.php$ ~^/a", "/a/x.php", Some("~\\.php$"));
+        check("/ ~\\.php$ ~^/a", "/a/x", Some("~^/a"));
+        check("/ ~\\.php$ ~^/a", "/b", Some("/"));
+        check("=/x.php ~\\.php$", "/x.php", Some("=/x.php"));
+        check("~\\.php$", "/b", None);
+    }
+
+    #[test]
+    fn a_shield_keeps_the_expressions_of_its_own_level_away() {
+        check("^~/a ~x", "/a/x", Some("^~/a"));
+        check("^~/a /a/b ~x", "/a/b/x", Some("~x"));
+        check("^~/a ( ~x ) ~y", "/a/x", Some("~x"));
+        check("/a ( ^~/a/b ) ~x", "/a/b/x", Some("~x"));
+    }
+
+    #[test]
+    fn inner_expressions_come_before_outer_ones() {
+        check("/a ( ~x ) ~^/a", "/a/x", Some("~x"));
+        check("/a ( ~x ) ~^/a", "/a/y", Some("~^/a"));
+        check("~^/a ( ~x )", "/a/x", Some("~x"));
+        check("~^/a ( ~x )", "/a/y", Some("~^/a"));
     }
 
     #[track_caller]
@@ -244,7 +372,23 @@ mod tests {
         check_pattern("location =/a { }", Ok((Kind::Exact, "/a")));
         check_pattern("location ^~ /a { }", Ok((Kind::Shield, "/a")));
         check_pattern("location ^~/a { }", Ok((Kind::Shield, "/a")));
+        check_pattern("location ~ \\.php$ { }", Ok((Kind::Regex, "\\.php$")));
+        check_pattern("location ~*\\.php$ { }", Ok((Kind::Regex, "\\.php$")));
         check_pattern("location ! /a { }", Err("invalid location modifier \"!\""));
+    }
+
+    #[test]
+    fn a_star_makes_an_expression_blind_to_case() {
+        let matches = |text: &str, path: &str| {
+            let pattern = Pattern::read(&crate::conf::testing::directive(text)).unwrap();
+            pattern.regex.unwrap().is_match(path).unwrap()
+        };
+        assert!(matches("location ~* \\.png$ { }", "/A.PNG"));
+        assert!(!matches("location ~ \\.png$ { }", "/A.PNG"));
+        assert!(matches("location ~ \\.png$ { }", "/a.png"));
+        let broken = crate::conf::testing::directive("location ~ '(' { }");
+        let reason = Pattern::read(&broken).unwrap_err().reason;
+        assert!(reason.starts_with("pcre2_compile() failed: "), "{reason}");
     }
 
     #[test]
@@ -253,6 +397,7 @@ mod tests {
         let reason =
             |inner, outer| pattern(inner).check_inside(&pattern(outer)).err().map(|it| it.reason);
         assert_eq!(reason("location /a/b { }", "location /a { }"), None);
+        assert_eq!(reason("location ~ b { }", "location /a { }"), None);
         assert_eq!(
             reason("location /b { }", "location /a { }").as_deref(),
             Some("location \"/b\" is outside location \"/a\"")

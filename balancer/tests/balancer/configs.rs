@@ -184,6 +184,20 @@ fn a_name_without_its_slash_leads_to_the_location_behind_a_proxy() {
 }
 
 #[test]
+fn expressions_are_tried_after_exact_locations_and_before_prefixes() {
+    let text = "location / { return 201; }\n\
+                location ~ \\.php$ { proxy_pass http://127.0.0.1:1; }\n\
+                location ~ ^/x/ { return 202; location ~* \\.PNG$ { return 203; } }\n\
+                location ^~ /static/ { return 204; }";
+    let snapshot = server(text).snapshot(None).unwrap();
+    assert_eq!(answer(&snapshot, "/a"), "/ 201");
+    assert_eq!(answer(&snapshot, "/a.php"), "\\.php$ 127.0.0.1:1");
+    assert_eq!(answer(&snapshot, "/x/a"), "^/x/ 202");
+    assert_eq!(answer(&snapshot, "/x/a.png"), "\\.PNG$ 203");
+    assert_eq!(answer(&snapshot, "/static/a.php"), "/static/ 204");
+}
+
+#[test]
 fn equal_hosts_are_one_group_and_named_groups_take_no_port() {
     let text = "upstream Shop { server 127.0.0.1:1; }\nserver { listen 8080;\n\
                 location /a { proxy_pass http://shop; }\n\
@@ -240,6 +254,11 @@ fn mistakes_between_blocks_are_refused_with_nginx_s_text() {
                 "invalid server name or wildcard \"a.*.b\" on 0.0.0.0:{}",
                 if nix::unistd::geteuid().is_root() { 80 } else { 8000 }
             ),
+        ),
+        (
+            "server { location ~ a { proxy_pass http://127.0.0.1/b; } }",
+            "\"proxy_pass\" cannot have URI part in location given by regular expression, or \
+             inside named location, or inside \"if\" statement, or inside \"limit_except\" block",
         ),
         ("server { location /a { } location /a { } }", "duplicate location \"/a\""),
         ("server { location / { return 200 $nope; } }", "unknown \"nope\" variable"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::formats::{Formats, access_logs, formats};
 use super::upstreams::Groups;
 use crate::conf::{ConfError, Span};
-use crate::http::location::{Content, Entry, Kind, Location, Locations};
+use crate::http::location::{Content, Entry, Kind, Location, Locations, RegexEntry};
 use crate::http::rewrite::Return;
 use crate::http::server::{Counters, Server};
 use crate::http::variable::Template;
@@ -73,15 +73,17 @@ impl<'a> Compiler<'a> {
         around: &Span,
         all: &mut Vec<Location>,
     ) -> Locations {
-        let (mut exact, mut prefixes) = (Vec::new(), Vec::new());
+        let (mut exact, mut prefixes, mut regexes) = (Vec::new(), Vec::new(), Vec::new());
         for (at, block) in blocks.iter().enumerate() {
             let pattern = &block.pattern;
             let is_exact = pattern.kind == Kind::Exact;
             let same = |it: &LocationBlock| {
-                it.pattern.path == pattern.path && (it.pattern.kind == Kind::Exact) == is_exact
+                it.pattern.regex.is_none()
+                    && it.pattern.path == pattern.path
+                    && (it.pattern.kind == Kind::Exact) == is_exact
             };
             let name = String::from_utf8_lossy(&pattern.path).into_owned();
-            if blocks[..at].iter().any(same) {
+            if pattern.kind != Kind::Regex && blocks[..at].iter().any(same) {
                 let text = format!("duplicate location \"{name}\"");
                 let problem = ConfError::new(text, pattern.span.clone());
                 self.problems.push(problem.noticed_at(around));
@@ -92,14 +94,17 @@ impl<'a> Compiler<'a> {
             all.push(self.location(name, &scope, &block.own, length));
             let nested = self.level(&block.locations, &scope, &block.close, all);
             let path = pattern.path.clone();
-            if is_exact {
+            if let Some(regex) = pattern.regex.clone() {
+                regexes.push(RegexEntry { regex, location, nested });
+            } else if is_exact {
                 exact.push((path, location));
             } else {
-                prefixes.push(Entry { path, location, nested });
+                let shields = pattern.kind == Kind::Shield;
+                prefixes.push(Entry { path, location, shields, nested });
             }
         }
         self.slashes(blocks, outer, all, &mut exact);
-        Locations::new(exact, prefixes)
+        Locations::new(exact, prefixes, regexes)
     }
 
     /// A location that ends in `/` and has a `proxy_pass` is where its name without it leads.
@@ -112,7 +117,9 @@ impl<'a> Compiler<'a> {
         all: &mut Vec<Location>,
         exact: &mut Vec<(Vec<u8>, usize)>,
     ) {
-        for block in blocks.iter().filter(|it| it.scope.proxy.target.is_some()) {
+        let leads =
+            |it: &&LocationBlock| it.pattern.kind != Kind::Regex && it.scope.proxy.target.is_some();
+        for block in blocks.iter().filter(leads) {
             let Some(path) = block.pattern.path.strip_suffix(b"/") else { continue };
             if path.is_empty() || exact.iter().any(|(it, _)| it == path) {
                 continue;
