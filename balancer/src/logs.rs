@@ -1,19 +1,71 @@
-//! Access lines: formats compiled once, written in batches.
+//! Access lines and error lines: formats compiled once, written in batches.
+//!
+//! A request appends to its worker's memory; [`writer`] has the threads that write files.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::engine::exchange::Exchange;
 use crate::http::location::Location;
-use crate::http::variable::Template;
+use crate::http::variable::{Template, Unset};
 
+use self::rows::{Escape, Severity};
+use self::writer::LogFile;
+
+pub mod error;
+pub mod escape;
 pub mod rows;
 pub mod time;
+pub mod writer;
+
+pub use self::writer::{flush, reopen};
+
+/// The format that needs no `log_format`.
+///
+/// Source: nginx `ngx_http_log_module.c`, `ngx_http_combined_fmt`.
+pub const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status \
+                            $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
 
 /// An `access_log` line.
+///
+/// `buffer` and `flush` need no place here: lines are held back for a tick at most, whatever the
+/// configuration allows.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    /// The format.
+    /// What is written.
     pub format: Arc<Template>,
+    /// How values are made safe.
+    pub escape: Escape,
+    /// Where it goes.
+    pub file: Arc<LogFile>,
+    /// Nothing is written when this comes out empty or `0`.
+    pub condition: Option<Template>,
+}
+
+thread_local! {
+    static CONDITION: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl AccessLog {
+    fn wants(&self, exchange: &Exchange) -> bool {
+        let Some(condition) = &self.condition else { return true };
+        CONDITION.with_borrow_mut(|value| {
+            value.clear();
+            condition.write(exchange, value);
+            !matches!(value.as_slice(), b"" | b"0")
+        })
+    }
+
+    /// Appends the line of a request, its end included.
+    pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        let (escape, unset): (escape::Escape, _) = match self.escape {
+            Escape::Default => (escape::default, Unset::Dash),
+            Escape::Json => (escape::json, Unset::Empty),
+            Escape::None => (escape::none, Unset::Empty),
+        };
+        self.format.write_escaped(exchange, unset, escape, out);
+        out.push(b'\n');
+    }
 }
 
 /// How grave an event is, in nginx's words.
@@ -28,15 +80,26 @@ pub enum Level {
 }
 
 /// Writes the access lines of a request that is over.
-pub fn access(_exchange: &Exchange, _location: &Location) {}
+pub fn access(exchange: &Exchange, location: &Location) {
+    for log in location.access_logs.iter().filter(|it| it.wants(exchange)) {
+        log.file.collect(|out| log.write(exchange, out));
+    }
+}
 
 /// Writes a line about a request to the error log.
 pub fn note(level: Level, exchange: &Exchange, text: &str, action: &str) {
-    match level {
-        Level::Info => tracing::info!("{text} while {action}, client: {}", exchange.client_name()),
-        Level::Warn => tracing::warn!("{text} while {action}, client: {}", exchange.client_name()),
-        Level::Error => {
-            tracing::error!("{text} while {action}, client: {}", exchange.client_name())
+    let severity = match level {
+        Level::Info => Severity::Info,
+        Level::Warn => Severity::Warn,
+        Level::Error => Severity::Error,
+    };
+    if error::wants(severity) {
+        let connection = exchange.client_serial();
+        let text = error::request_line(exchange, text, action);
+        match level {
+            Level::Info => tracing::info!(severity = "info", connection, "{text}"),
+            Level::Warn => tracing::warn!(connection, "{text}"),
+            Level::Error => tracing::error!(connection, "{text}"),
         }
     }
 }

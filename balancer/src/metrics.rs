@@ -89,6 +89,7 @@ impl Collector for Families {
         let mut out = Exposition::new(encoder);
         families::upstreams(&mut out, &self.0.upstreams)?;
         families::clients(&mut out, &self.0)?;
+        families::logs(&mut out, &self.0)?;
         families::configuration(&mut out, &self.0)?;
         families::process(&mut out, &self.0)?;
         families::nginx(&mut out, &self.0)

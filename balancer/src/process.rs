@@ -16,9 +16,10 @@ use crate::listen::{CannotBind, Listeners};
 use crate::process::privilege::PidFile;
 use crate::process::signal::{Signal, Signals};
 use crate::snapshot::build::{self, Configuration, Paths};
-use crate::{admin, upstream};
+use crate::{admin, logs, upstream};
 
 pub mod command;
+mod error_log;
 pub mod privilege;
 pub mod reload;
 pub mod rows;
@@ -28,6 +29,9 @@ mod version;
 /// How often nginx tries to bind an address in use, and how long it waits in between.
 const BIND_TRIES: u32 = 5;
 const BIND_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the end waits for the last lines of the logs; a disk that has stalled is left behind.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The running program.
 pub(crate) struct Process<'a> {
@@ -45,7 +49,9 @@ pub fn run(args: &Args, configuration: &Configuration, paths: Paths) -> ExitCode
     if configuration.process.daemon && !privilege::is_daemon_child() {
         return privilege::start_daemon();
     }
-    match serve(args, configuration, paths) {
+    let served = serve(args, configuration, paths);
+    logs::writer::finish(LAST_LINES);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refused) => ExitCode::FAILURE,
     }
@@ -57,6 +63,15 @@ struct Refused;
 fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(), Refused> {
     let signals = Signals::hold().map_err(|error| {
         emerg(&format!("signals cannot be received {}", os_text(&error)));
+        Refused
+    })?;
+    let sinks = error_log::open(args, configuration).map_err(|text| {
+        emerg(&text);
+        Refused
+    })?;
+    logs::error::direct(sinks);
+    logs::error::init().map_err(|error| {
+        emerg(&format!("events cannot be logged: {error}"));
         Refused
     })?;
     let snapshot = build::build(configuration, None).map_err(|problems| {
@@ -145,6 +160,7 @@ async fn keep_time(shared: Arc<Shared>) {
     for tick in 0_u64.. {
         ticks.tick().await;
         timer::tick();
+        logs::flush();
         // Idle times are counted in seconds.
         if tick % 16 == 0 {
             pool::expire();
@@ -174,7 +190,8 @@ impl Process<'_> {
             );
             match signal {
                 Signal::Hup => self.reload(),
-                Signal::Usr1 | Signal::Usr2 | Signal::Winch => {
+                Signal::Usr1 => logs::reopen(),
+                Signal::Usr2 | Signal::Winch => {
                     tracing::warn!("{} is not served yet, ignored", signal.name());
                 }
                 Signal::Term | Signal::Int => return self.listeners.close_all(),

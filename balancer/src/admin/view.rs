@@ -31,6 +31,8 @@ pub struct View {
     pub requests: u64,
     /// Requests that panicked.
     pub panics: u64,
+    /// Log lines that no file took, because its disk was full or too slow.
+    pub dropped_log_lines: u64,
     /// Groups in the order of their names.
     pub upstreams: Vec<Group>,
     /// Virtual servers in the order of their names.

@@ -90,8 +90,8 @@ impl Connection<'_> {
             asked.client = self.client_address().map(|it| it.ip());
             let upstream = proxy.upstream_name.clone();
             let Some(lease) = proxy.upstream.pick(&asked, &exchange.tried) else {
-                logs::note(Level::Error, exchange, "no live upstreams", "connecting to upstream");
                 exchange.attempts.push(Attempt { upstream, status: 502, ..Attempt::default() });
+                logs::note(Level::Error, exchange, "no live upstreams", "connecting to upstream");
                 return self.answer(exchange, location, Action::Status(502)).await;
             };
             let backend = Some(lease.backend.clone());

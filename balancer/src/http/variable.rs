@@ -8,6 +8,8 @@ use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::h1::field::{self, Name};
 use crate::engine::h1::request::Version;
 use crate::engine::h1::write;
+use crate::logs::escape::Escape;
+use crate::logs::time;
 use crate::http::proxy_pass::escape;
 
 /// Appends a variable's value; false when it is not set, and then nothing is appended.
@@ -42,9 +44,6 @@ pub enum Unset {
     /// As `-`, as in logs.
     Dash,
 }
-
-/// How a value is made safe where it is written.
-pub type Escape = fn(&[u8], &mut Vec<u8>);
 
 /// A text with variables in it.
 #[derive(Clone, Debug, Default)]
@@ -137,14 +136,13 @@ impl Template {
         escape: Escape,
         out: &mut Vec<u8>,
     ) {
-        let mut value = Vec::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Variable(variable) => {
-                    value.clear();
-                    if variable.write(exchange, &mut value) {
-                        escape(&value, out);
+                    let from = out.len();
+                    if variable.write(exchange, out) {
+                        escape(out, from);
                     } else if unset == Unset::Dash {
                         out.push(b'-');
                     }
@@ -355,8 +353,8 @@ const TABLE: &[(&str, Write)] = &[
         write::three_digits(out, it.status);
         true
     }),
-    ("time_iso8601", |_, out| set(Some(crate::logs::time::iso8601().as_bytes()), out)),
-    ("time_local", |_, out| set(Some(crate::logs::time::local().as_bytes()), out)),
+    ("time_iso8601", |_, out| time::with_iso8601(|it| set(Some(it.as_bytes()), out))),
+    ("time_local", |_, out| time::with_local(|it| set(Some(it.as_bytes()), out))),
     ("upstream_addr", |it, out| {
         attempts(it, out, |it, out| match &it.backend {
             Some(backend) => set(Some(backend.name.as_bytes()), out),

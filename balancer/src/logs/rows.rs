@@ -54,6 +54,18 @@ pub enum Severity {
     Emerg,
 }
 
+impl Severity {
+    /// The level of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        SEVERITIES.iter().find(|(it, _)| *it == word).map(|(_, level)| *level)
+    }
+
+    /// As lines name it.
+    pub fn word(self) -> &'static str {
+        SEVERITIES.iter().find(|(_, it)| *it == self).map_or("error", |(word, _)| word)
+    }
+}
+
 /// One `error_log` line.
 #[derive(Clone, Debug)]
 pub struct ErrorLog {

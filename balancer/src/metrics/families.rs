@@ -136,6 +136,15 @@ pub(super) fn clients(out: &mut Exposition<'_>, view: &View) -> fmt::Result {
     )
 }
 
+/// Lines that are missing from the logs.
+pub(super) fn logs(out: &mut Exposition<'_>, view: &View) -> fmt::Result {
+    out.counters(
+        "balancer_log_lines_dropped",
+        "Log lines that no file took, because its disk was full or too slow",
+        [([], view.dropped_log_lines)],
+    )
+}
+
 /// Which configuration and which program.
 pub(super) fn configuration(out: &mut Exposition<'_>, view: &View) -> fmt::Result {
     let it = &view.reloads;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::conf::error::ConfError;
 use crate::listen::CannotBind;
-use crate::process::Process;
+use crate::logs;
+use crate::process::{Process, error_log};
 use crate::snapshot::build;
 
 impl Process<'_> {
@@ -18,7 +19,7 @@ impl Process<'_> {
             Err(problems) => {
                 self.shared.reloads.failed();
                 for problem in problems {
-                    tracing::error!("{problem}");
+                    tracing::error!(severity = "emerg", "{problem}");
                 }
             }
         }
@@ -39,11 +40,13 @@ impl Process<'_> {
                 };
                 failed.iter().map(line).collect::<Vec<_>>()
             })?;
+        let sinks = error_log::open(self.args, &configuration).map_err(|it| vec![it])?;
         self.pid_file.follow(&configuration.process.pid).map_err(|it| vec![it])?;
         self.shutdown_timeout = configuration.process.worker_shutdown_timeout;
         let generation = snapshot.generation;
         let snapshot = Arc::new(snapshot);
         self.shared.snapshot.store(Arc::clone(&snapshot));
+        logs::error::direct(sinks);
         self.listeners.accept(opened, &self.shared, &self.workers);
         self.listeners.close_others(&snapshot);
         Ok(generation)

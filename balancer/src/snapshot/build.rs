@@ -115,7 +115,7 @@ pub fn build(
     let answers = look_up_now(names(http));
     let mut problems = Vec::new();
     let groups = Groups::new(http, &answers, previous, configuration.is_strict);
-    let mut compiler = Compiler::new(http, groups, previous);
+    let mut compiler = Compiler::new(http, groups, previous, &configuration.paths.prefix);
     let servers = compiler.servers();
     problems.append(&mut compiler.problems);
     let listeners = listeners(http, &servers, &answers, &mut problems);

@@ -36,6 +36,7 @@ impl View {
             connections,
             requests: totals.requests,
             panics: totals.panics,
+            dropped_log_lines: crate::logs::writer::dropped(),
             upstreams: groups(&snapshot.upstreams, clock::now()),
             virtual_servers: virtual_servers(servers),
             process: Process::read(),

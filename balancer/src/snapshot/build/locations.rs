@@ -1,8 +1,9 @@
 //! Servers and their locations: settings merged, variables looked up, groups found.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::formats::{Formats, access_logs, formats};
+use super::formats::Logs;
 use super::upstreams::Groups;
 use crate::conf::{ConfError, Span};
 use crate::http::location::{Content, Entry, Kind, Location, Locations, RegexEntry};
@@ -16,7 +17,7 @@ use crate::snapshot::Snapshot;
 pub(super) struct Compiler<'a> {
     http: &'a HttpBlock,
     previous: Option<&'a Snapshot>,
-    formats: Formats,
+    logs: Logs<'a>,
     /// The groups asked for.
     pub(super) groups: Groups<'a>,
     /// What is wrong.
@@ -30,10 +31,11 @@ impl<'a> Compiler<'a> {
         http: &'a HttpBlock,
         groups: Groups<'a>,
         previous: Option<&'a Snapshot>,
+        prefix: &'a Path,
     ) -> Self {
         let mut problems = Vec::new();
-        let formats = formats(&http.formats.formats, &mut problems);
-        Self { http, previous, formats, groups, problems, proxies: 0 }
+        let logs = Logs::new(&http.formats.formats, prefix, &mut problems);
+        Self { http, previous, logs, groups, problems, proxies: 0 }
     }
 
     /// The servers, in the order of the file.
@@ -138,13 +140,13 @@ impl<'a> Compiler<'a> {
     fn location(&mut self, name: String, scope: &Scope, own: &Own, prefix: usize) -> Location {
         let content = self.content(scope, own, prefix);
         let add_headers = scope.header.compile();
-        let access_logs = access_logs(scope.logs.access(), &self.formats);
+        let access_logs = self.logs.access(scope.logs.access(), &mut self.problems);
         Location {
             name,
             core: scope.core.compile(),
             content: self.kept(content).unwrap_or(Content::Nothing),
             add_headers: self.kept(add_headers).unwrap_or_default(),
-            access_logs: self.kept(access_logs).unwrap_or_default(),
+            access_logs,
         }
     }
 

@@ -1,0 +1,276 @@
+//! Log files: one thread writes each, so that a slow disk slows no request down.
+//!
+//! Lines are collected per worker and handed over at every tick; what is handed over is written
+//! whole. When the disk does not keep up for so long that [`LIMIT`] bytes wait, lines are dropped
+//! and counted.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::upstream::backend::add;
+
+/// Bytes that may wait for the disk, per file.
+pub const LIMIT: usize = 4 << 20;
+
+/// A worker hands its lines over when it has as many bytes, tick or not.
+const HAND_OVER: usize = 64 << 10;
+
+/// Memory of written lines that is kept for the next ones.
+const SPARES: usize = 8;
+
+/// Every file that is open, so that two lines of a configuration share one.
+static OPEN: Mutex<Vec<Weak<LogFile>>> = Mutex::new(Vec::new());
+
+/// Lines that no file took, since the program started.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Where this thread collects its lines.
+    static LANES: RefCell<Vec<(Weak<LogFile>, Arc<Lane>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A log file that is open; it is written to its end when the last holder is gone.
+#[derive(Debug)]
+pub struct LogFile {
+    channel: Arc<Channel>,
+    lanes: Mutex<Vec<Arc<Lane>>>,
+}
+
+/// Lines of one worker. Nobody else locks it but whoever ends the program.
+type Lane = Mutex<Lines>;
+
+/// Whole lines.
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+/// What the threads that log and the one that writes share.
+#[derive(Debug)]
+struct Channel {
+    /// `None` for standard error.
+    path: Option<PathBuf>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Lines>,
+    waiting_bytes: usize,
+    spares: Vec<Vec<u8>>,
+    is_writing: bool,
+    reopen: bool,
+    is_closed: bool,
+}
+
+impl LogFile {
+    /// Opens a file for appending, or finds it open.
+    pub fn open(path: &Path) -> io::Result<Arc<Self>> {
+        let mut open = lock(&OPEN);
+        open.retain(|it| it.strong_count() > 0);
+        let same = |it: &Arc<Self>| it.channel.path.as_deref() == Some(path);
+        if let Some(found) = open.iter().filter_map(Weak::upgrade).find(same) {
+            return Ok(found);
+        }
+        let log = Self::start(append(path)?, Some(path.to_owned()))?;
+        open.push(Arc::downgrade(&log));
+        Ok(log)
+    }
+
+    /// Standard error as it is now.
+    pub fn stderr() -> io::Result<Arc<Self>> {
+        let log = Self::start(File::from(io::stderr().as_fd().try_clone_to_owned()?), None)?;
+        lock(&OPEN).push(Arc::downgrade(&log));
+        Ok(log)
+    }
+
+    fn start(file: File, path: Option<PathBuf>) -> io::Result<Arc<Self>> {
+        let channel =
+            Arc::new(Channel { path, state: Mutex::default(), changed: Condvar::default() });
+        let writer = Arc::clone(&channel);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write(file))?;
+        Ok(Arc::new(Self { channel, lanes: Mutex::default() }))
+    }
+
+    /// Adds a line to those this worker collects. It is written after the next [`flush`].
+    ///
+    /// `write` appends it, its end included.
+    pub fn collect(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>)) {
+        LANES.with_borrow_mut(|lanes| {
+            let at = lanes.iter().position(|(it, _)| it.as_ptr() == Arc::as_ptr(self));
+            let at = at.unwrap_or_else(|| {
+                let lane = Arc::<Lane>::default();
+                lock(&self.lanes).push(Arc::clone(&lane));
+                lanes.push((Arc::downgrade(self), lane));
+                lanes.len() - 1
+            });
+            let mut lines = lock(&lanes[at].1);
+            write(&mut lines.bytes);
+            lines.count += 1;
+            if lines.bytes.len() >= HAND_OVER {
+                self.channel.take(&mut lines);
+            }
+        });
+    }
+
+    /// Hands a line over at once.
+    pub fn write(&self, line: &[u8]) {
+        self.channel.take(&mut Lines { bytes: line.to_vec(), count: 1 });
+    }
+
+    /// Hands over what every worker has collected.
+    fn gather(&self) {
+        for lane in lock(&self.lanes).iter() {
+            self.channel.take(&mut lock(lane));
+        }
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        self.gather();
+        lock(&self.channel.state).is_closed = true;
+        self.channel.changed.notify_all();
+    }
+}
+
+impl Channel {
+    /// Puts lines into the queue, or drops and counts them; their memory may be another afterwards.
+    fn take(&self, lines: &mut Lines) {
+        if lines.count == 0 {
+            return;
+        }
+        let mut state = lock(&self.state);
+        if state.waiting_bytes + lines.bytes.len() > LIMIT {
+            drop(state);
+            add(&DROPPED, lines.count);
+            lines.bytes.clear();
+            lines.count = 0;
+            return;
+        }
+        state.waiting_bytes += lines.bytes.len();
+        let spare = state.spares.pop().unwrap_or_default();
+        let bytes = std::mem::replace(&mut lines.bytes, spare);
+        let count = std::mem::take(&mut lines.count);
+        state.waiting.push(Lines { bytes, count });
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// What the file's thread does, until the file is closed and all is written.
+    fn write(&self, mut file: File) {
+        let mut complained: Option<Instant> = None;
+        let mut written = Vec::new();
+        loop {
+            let mut state = lock(&self.state);
+            state.is_writing = false;
+            for Lines { mut bytes, .. } in written.drain(..) {
+                if state.spares.len() < SPARES && bytes.capacity() <= 2 * HAND_OVER {
+                    bytes.clear();
+                    state.spares.push(bytes);
+                }
+            }
+            self.changed.notify_all();
+            while state.waiting.is_empty() && !state.reopen && !state.is_closed {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.waiting.is_empty() && !state.reopen {
+                return;
+            }
+            let reopens = std::mem::take(&mut state.reopen);
+            std::mem::swap(&mut written, &mut state.waiting);
+            state.is_writing = true;
+            drop(state);
+            if let (true, Some(path)) = (reopens, &self.path) {
+                match append(path) {
+                    Ok(fresh) => file = fresh,
+                    Err(error) => complain("open()", path, &error),
+                }
+            }
+            for lines in &written {
+                if let Err(error) = file.write_all(&lines.bytes) {
+                    add(&DROPPED, lines.count);
+                    // A full disk is one complaint a minute, not one for each write.
+                    if complained.is_none_or(|it| COMPLAIN_AGAIN <= it.elapsed()) {
+                        complained = Some(Instant::now());
+                        let name = self.path.as_deref().unwrap_or(Path::new("stderr"));
+                        complain("write() to", name, &error);
+                    }
+                }
+                // Counted as waiting until now: a stalled write must not let the queue grow.
+                lock(&self.state).waiting_bytes -= lines.bytes.len();
+            }
+        }
+    }
+}
+
+/// nginx writes about a full disk as rarely.
+const COMPLAIN_AGAIN: Duration = Duration::from_mins(1);
+
+fn complain(call: &str, path: &Path, error: &io::Error) {
+    let path = path.display();
+    let text = crate::conf::error::os_text(error);
+    tracing::error!(severity = "alert", "{call} \"{path}\" failed {text}");
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
+}
+
+/// Hands over what this worker has collected; called at every tick.
+pub fn flush() {
+    LANES.with_borrow_mut(|lanes| {
+        lanes.retain(|(log, lane)| match log.upgrade() {
+            Some(log) => {
+                log.channel.take(&mut lock(lane));
+                true
+            }
+            // Its lines were gathered when it was closed.
+            None => false,
+        });
+    });
+}
+
+/// Opens every file again by its name, for a rotation that renamed it.
+pub fn reopen() {
+    for log in open() {
+        log.gather();
+        lock(&log.channel.state).reopen = true;
+        log.channel.changed.notify_all();
+    }
+}
+
+/// Writes what all workers have collected, and waits for it, but not for a disk that has stalled.
+pub fn finish(within: Duration) {
+    let until = Instant::now() + within;
+    for log in open() {
+        log.gather();
+        let left = until.saturating_duration_since(Instant::now());
+        let is_busy = |it: &mut State| it.is_writing || it.reopen || !it.waiting.is_empty();
+        let state = lock(&log.channel.state);
+        drop(log.channel.changed.wait_timeout_while(state, left, is_busy));
+    }
+}
+
+/// Lines that no file took, since the program started.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+fn open() -> Vec<Arc<LogFile>> {
+    lock(&OPEN).iter().filter_map(Weak::upgrade).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while a line was formatted costs that line alone.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
