@@ -3,6 +3,7 @@
 pub mod args;
 mod healthcheck;
 mod serve;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -10,8 +11,10 @@ use anyhow::{Context, Result};
 
 use self::args::{Command, Invocation};
 use crate::app::App;
+use crate::cache::rows;
 use crate::config::Config;
-use crate::db::{bulk, meta, migrate};
+use crate::db::migrate;
+use crate::repair;
 use crate::seed::{self, Outcome};
 
 /// Runs one command to its end.
@@ -32,7 +35,8 @@ pub fn run(invocation: Invocation) -> Result<ExitCode> {
                 ),
             }
         }),
-        Command::Verify => runtime(&config)?.block_on(run_verify(config)),
+        Command::Repair { full } => runtime(&config)?.block_on(run_repair(config, full)),
+        Command::Verify => runtime(&config)?.block_on(verify::run(config)),
         Command::Healthcheck => runtime(&config)?.block_on(healthcheck::run(config.listen)),
         Command::CheckConfig => say(&format!("{config:#?}")),
     }
@@ -51,15 +55,16 @@ async fn run_migrate(config: Config) -> Result<ExitCode> {
     say("schema is current")
 }
 
-async fn run_verify(config: Config) -> Result<ExitCode> {
-    let app = App::new(config)?;
-    let mut session = app.db.session_unchecked().await?;
-    let wrong = meta::wrong_totals(session.link(&app.db, "verify")).await?;
-    if !wrong.is_empty() {
-        anyhow::bail!("orders whose total is not the sum of their lines: {wrong:?}");
+async fn run_repair(config: Config, full: bool) -> Result<ExitCode> {
+    let app = migrated(config).await?;
+    let Some(redis) = &app.cache.redis else {
+        anyhow::bail!("no Redis is configured (REDIS_URL, REDIS_HOST)");
+    };
+    if full {
+        rows::forget_filled(redis).await?;
     }
-    drop(session);
-    say(&format!("sha256 {}", bulk::hash(&app.db).await?))
+    repair::fill(&app).await?;
+    say("Redis says what the database says")
 }
 
 async fn migrated(config: Config) -> Result<App> {

@@ -72,20 +72,47 @@ pub async fn fetch_stock(
 ) -> Result<Option<(Product, i64)>, RedisFailure> {
     let fields: HashMap<String, String> =
         redis.run("hgetall", &Cmd::hgetall(stock_key(id))).await?;
-    let read = || {
-        let product = Product {
-            name: fields.get("product_name")?.clone(),
-            sku: fields.get("product_sku")?.clone(),
-            price: Cents::parse(fields.get("product_unit_price")?)?,
-        };
-        Some((product, fields.get("quantity")?.parse().ok()?))
-    };
-    Ok(read())
+    Ok(read_stock(&fields))
+}
+
+/// Many orders in one go, in the order of their ids; see [`fetch_order`].
+pub async fn fetch_orders(
+    redis: &Redis,
+    ids: &[OrderId],
+) -> Result<Vec<Option<PricedOrder>>, RedisFailure> {
+    let hashes = fetch_hashes(redis, ids.iter().map(|id| order_key(*id))).await?;
+    Ok(hashes.iter().map(read_order).collect())
+}
+
+/// Many stock hashes in one go, in the order of their ids; see [`fetch_stock`].
+pub async fn fetch_stocks(
+    redis: &Redis,
+    ids: &[ProductId],
+) -> Result<Vec<Option<(Product, i64)>>, RedisFailure> {
+    let hashes = fetch_hashes(redis, ids.iter().map(|id| stock_key(*id))).await?;
+    Ok(hashes.iter().map(read_stock).collect())
+}
+
+async fn fetch_hashes(
+    redis: &Redis,
+    keys: impl ExactSizeIterator<Item = String>,
+) -> Result<Vec<HashMap<String, String>>, RedisFailure> {
+    let count = keys.len();
+    let mut pipeline = Pipeline::with_capacity(count);
+    for key in keys {
+        pipeline.hgetall(key);
+    }
+    redis.run_all(&[("hgetall", count)], &pipeline).await
 }
 
 /// Whether Redis was filled to the end.
 pub async fn is_filled(redis: &Redis) -> Result<bool, RedisFailure> {
     redis.run("exists", &Cmd::exists(SEED_MARKER)).await
+}
+
+/// Lets the next fill write everything.
+pub async fn forget_filled(redis: &Redis) -> Result<(), RedisFailure> {
+    redis.run("del", &Cmd::del(SEED_MARKER)).await
 }
 
 /// Notes that Redis was filled to the end.
@@ -167,6 +194,16 @@ fn stock_command(row: &StockRow) -> Cmd {
         .arg(row.product.price.to_string())
         .arg(row.quantity);
     command
+}
+
+/// Reads a stock hash; `None` when a field is missing.
+fn read_stock(fields: &HashMap<String, String>) -> Option<(Product, i64)> {
+    let product = Product {
+        name: fields.get("product_name")?.clone(),
+        sku: fields.get("product_sku")?.clone(),
+        price: Cents::parse(fields.get("product_unit_price")?)?,
+    };
+    Some((product, fields.get("quantity")?.parse().ok()?))
 }
 
 /// Reads an order hash, also one the lab wrote with spaces and float noise; `None` when a field is

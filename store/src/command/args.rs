@@ -21,7 +21,12 @@ pub enum Command {
         /// Remove every row first.
         reset: bool,
     },
-    /// Check what the database holds.
+    /// Write into Redis what the database says.
+    Repair {
+        /// All of it, not only stocks and recent orders.
+        full: bool,
+    },
+    /// Check what the database and Redis hold.
     Verify,
     /// Ask the running replica whether it is ready.
     Healthcheck,
@@ -76,6 +81,7 @@ pub fn parse(
             profile: profile(inner, config.seed_value),
             reset: inner.get_flag("reset"),
         },
+        "repair" => Command::Repair { full: inner.get_flag("full") },
         "verify" => Command::Verify,
         "healthcheck" => Command::Healthcheck,
         "check-config" => Command::CheckConfig,
@@ -112,7 +118,11 @@ fn clap() -> Clap {
         serve,
         Clap::new("migrate").about("Make the schema current"),
         seed_command(),
-        Clap::new("verify").about("Check totals and print the SHA-256 of the data"),
+        Clap::new("repair")
+            .about("Write stocks and recent orders into Redis again")
+            .arg(Arg::new("full").long("full").action(ArgAction::SetTrue).help("Write everything")),
+        Clap::new("verify")
+            .about("Compare totals and Redis with the database, print the SHA-256 of the data"),
         Clap::new("healthcheck").about("Ask the replica on its own port whether it is ready"),
         Clap::new("check-config").about("Print the configuration without its passwords"),
     ];

@@ -7,8 +7,9 @@ use lab::process::{Process, eventually_within, free_port};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::harness::Data;
+use crate::harness::{Data, Store, private_servers};
 
+/// The hash of the lab profile from seed 430.
 const GOLDEN: &str = "sha256 e01e4509445dd14e677a42a31fef1bace9fe2bf6f58d44f680f968f30e7ee578\n";
 
 fn store(folder: &TempDir, settings: &[(&str, String)], words: &[&str]) -> Command {
@@ -32,6 +33,14 @@ fn the_lab_profile_is_the_same_on_both_databases_and_is_not_seeded_twice() {
         assert!(!again.status.success());
         let words = "store: the database is not empty: use --reset to remove every row first\n";
         assert!(String::from_utf8_lossy(&again.stderr).ends_with(words));
+        if matches!(data, Data::Servers(..)) {
+            let unfilled = run(&folder, &settings, &["verify"]);
+            assert!(
+                String::from_utf8_lossy(&unfilled.stderr).contains("90000 keys differ"),
+                "{unfilled:?}"
+            );
+            assert!(run(&folder, &settings, &["repair", "--full"]).status.success());
+        }
         assert_eq!(String::from_utf8_lossy(&run(&folder, &settings, &["verify"]).stdout), GOLDEN);
     }
 }
@@ -110,4 +119,33 @@ fn a_taken_port_is_named() {
         text.ends_with(&format!("store: STORE_LISTEN={address}: address already in use\n")),
         "{text}"
     );
+}
+
+#[test]
+fn a_database_of_the_lab_is_adopted_with_its_rows() {
+    let (database, redis) = private_servers();
+    let url = database.url("labo").unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    database
+        .run(&format!(
+            "USE {name};
+             CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(100) NOT NULL, email VARCHAR(150) UNIQUE NOT NULL, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+             CREATE TABLE products (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(150) NOT NULL, sku VARCHAR(64) NOT NULL, price DECIMAL(10,2) NOT NULL, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+             CREATE TABLE orders (id INT AUTO_INCREMENT PRIMARY KEY, user_id INT NOT NULL, total_amount DECIMAL(12,2) NOT NULL, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE);
+             CREATE TABLE order_items (id INT AUTO_INCREMENT PRIMARY KEY, order_id INT NOT NULL, product_id INT NOT NULL, quantity INT NOT NULL DEFAULT 1, unit_price DECIMAL(10,2) NOT NULL, FOREIGN KEY (order_id) REFERENCES orders(id) ON DELETE CASCADE, FOREIGN KEY (product_id) REFERENCES products(id) ON DELETE RESTRICT);
+             CREATE TABLE stocks (product_id INT PRIMARY KEY, quantity INT NOT NULL DEFAULT 0, FOREIGN KEY (product_id) REFERENCES products(id) ON DELETE RESTRICT);
+             INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com');
+             INSERT INTO products (name, sku, price) VALUES ('Lamp', 'L1', 19.99);
+             INSERT INTO stocks VALUES (1, 10);"
+        ))
+        .unwrap();
+    let data = Data::Servers(url, redis.url());
+    let store = Store::start(&data, &[]);
+    let id = store.order(1, &[(1, 3)]);
+    assert!(store.shown(&format!("/orders/{id}")).contains("\"total_amount\":\"59.97\""));
+    assert_eq!(store.stock(1), 7);
+    let answer = store.post("/users", r#"{"name":"x","email":"Ada@example.com"}"#);
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    drop(store);
+    assert_eq!(Store::start(&data, &[]).stock(1), 7, "a second start changes nothing");
 }
