@@ -8,6 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     num::NonZeroU8,
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -197,18 +198,49 @@ fn real_databases_hold_the_same_shop() {
     }
 }
 
-#[test]
-fn users_are_served_without_a_failure_and_in_equal_shares() {
-    let shop = shop(2, Data::Embedded);
-    let load = Load {
+/// Twenty users for some seconds.
+fn users(shop: &Shop, time: &str) -> Load {
+    Load {
         users: 20,
         rate: 20.0,
-        time: "5s".to_owned(),
+        time: time.to_owned(),
         script: "locustfile".to_owned(),
         shop: shop.address(),
         admin: shop.admin(),
         csv: None,
-    };
+    }
+}
+
+/// Answers so far, of all replicas.
+fn answers(admin: SocketAddr) -> f64 {
+    Counts::fetch(admin).unwrap().requests.values().flat_map(BTreeMap::values).sum()
+}
+
+#[test]
+fn a_replica_killed_under_users_costs_no_read() {
+    let mut shop = shop(2, Data::Embedded);
+    let (load, admin) = (users(&shop, "8s"), shop.admin());
+    let outcome = thread::scope(|scope| {
+        let load = scope.spawn(move || load.run(&|| Ok(())));
+        eventually("users are at work", || 30.0 <= answers(admin));
+        shop.kill_replica(1);
+        let then = answers(admin);
+        eventually("the others go on", || then + 20.0 <= answers(admin));
+        shop.restart_replica(1).unwrap();
+        load.join().unwrap().unwrap()
+    });
+    for endpoint in &outcome.endpoints {
+        // An order that was on the wire may fail: it must not be sent twice.
+        let allowed = if endpoint.method == "POST" { 5 } else { 0 };
+        assert!(endpoint.failures <= allowed, "{outcome:?}");
+    }
+    assert!(outcome.active_after == 0.0, "{outcome:?}");
+}
+
+#[test]
+fn users_are_served_without_a_failure_and_in_equal_shares() {
+    let shop = shop(2, Data::Embedded);
+    let load = users(&shop, "5s");
     let outcome = load.run(&|| Ok(())).unwrap();
     assert_eq!(outcome.errors, Vec::<String>::new());
     let failures: u64 = outcome.endpoints.iter().map(|it| it.failures).sum();
