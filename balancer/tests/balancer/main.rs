@@ -3,3 +3,4 @@
 mod admin;
 mod configs;
 mod corpus;
+mod logs;

@@ -1,0 +1,66 @@
+use std::io::Read;
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).unwrap().lines().count()
+}
+
+#[test]
+fn a_rename_and_a_reopening_lose_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, old) = (folder.path().join("a.log"), folder.path().join("a.old"));
+    let log = LogFile::open(&path).unwrap();
+    log.collect(|out| out.extend_from_slice(b"one\n"));
+    flush();
+    finish(SOON);
+    std::fs::rename(&path, &old).unwrap();
+    log.collect(|out| out.extend_from_slice(b"two\n"));
+    reopen();
+    finish(SOON);
+    log.collect(|out| out.extend_from_slice(b"three\n"));
+    finish(SOON);
+    assert!(lines(&path) > 0);
+    assert_eq!(lines(&path) + lines(&old), 3);
+}
+
+#[test]
+fn two_lines_of_a_configuration_share_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.log");
+    let (first, second) = (LogFile::open(&path).unwrap(), LogFile::open(&path).unwrap());
+    assert!(Arc::ptr_eq(&first, &second));
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_counts_them() {
+    let before = dropped();
+    let log = LogFile::open(Path::new("/dev/full")).unwrap();
+    log.write(b"one\n");
+    finish(SOON);
+    assert!(before < dropped());
+}
+
+#[test]
+fn a_stalled_writer_blocks_nobody_and_leaves_whole_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // A reader that does not read: the writer stands still once the pipe is full.
+    let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let before = dropped();
+    let log = LogFile::open(&path).unwrap();
+    let line = [&[b'x'; 1023][..], b"\n"].concat();
+    let sent = 2 * LIMIT as u64 / 1024;
+    for _ in 0..sent {
+        log.collect(|out| out.extend_from_slice(&line));
+    }
+    finish(Duration::ZERO);
+    let lost = dropped() - before;
+    assert!(0 < lost && lost < sent, "{lost} of {sent}");
+    let mut rest = vec![0; usize::try_from(sent - lost).unwrap() * line.len()];
+    reader.read_exact(&mut rest).unwrap();
+    assert!(rest.chunks(line.len()).all(|it| it == line));
+}
