@@ -13,6 +13,7 @@ pub mod header;
 pub mod listen;
 pub mod location;
 pub mod mime;
+pub mod only;
 pub mod page;
 pub mod proxy_pass;
 pub mod rewrite;

@@ -6,7 +6,7 @@
 use crate::conf::{
     Block, Catalog, ConfError, Directive, Effect, Group, Reading, Row, Rows, Span, Table,
 };
-use crate::http::{core, header, listen, location, proxy_pass, rewrite, server};
+use crate::http::{core, header, listen, location, only, proxy_pass, rewrite, server};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
 use crate::upstream::rows as upstream;
@@ -123,6 +123,7 @@ const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(header::ROWS, |it: &mut Scope| &mut it.header),
     &Table::new(logs::ROWS, |it: &mut Scope| &mut it.logs),
     &Table::new(proxy_pass::rows::ROWS, |it: &mut Scope| &mut it.proxy),
+    &Table::new(only::ROWS, |it: &mut Scope| it),
 ];
 
 const OWN: &[&dyn Rows<Own>] = &[

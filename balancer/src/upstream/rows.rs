@@ -295,7 +295,6 @@ mod tests {
                 "KEY" => "$request_uri",
                 "bounded=" => "bounded=1.5",
                 "least_time=" => "least_time=header",
-                "least_time=" => "least_time=header",
                 other => other,
             });
             let words = words.collect::<Vec<_>>().join(" ");

@@ -274,7 +274,8 @@ fn mistakes_between_blocks_are_refused_with_nginx_s_text() {
             "host not found in \
           \"no.such.name.invalid:1\" of the \"listen\" directive",
         ),
-        ("server { gzip on; }", "unknown directive \"gzip\""),
+        ("server { gzip on; }", "invalid value \"on\" in \"gzip\" directive"),
+        ("server { limit_req zone=a; }", "unknown directive \"limit_req\""),
     ] {
         check_refusal(&http(text), expected);
     }
