@@ -22,6 +22,7 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use tempfile::TempDir;
 
 /// How long a child may take to end after TERM before it is killed.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -32,8 +33,18 @@ const KEPT_LINES: usize = 12;
 /// How often a condition is looked at again while waiting for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Ends a child whose owner went away without a word: its standard input closes with the owner.
-const LEASH: &str = "read -r _; kill -TERM $0; for _ in 1 2 3 4 5 6; do sleep 0.5; kill -CONT $0 || exit; done; kill -KILL $0";
+/// Ends a child whose owner went away without a word, and removes the folder it leaves, if any: the
+/// standard input of this script closes with the owner.
+const LEASH: &str = r#"
+read -r _
+kill -TERM "$0"
+for _ in 1 2 3 4 5 6; do
+    sleep 0.5
+    kill -CONT "$0" || break
+done
+kill -KILL "$0"
+[ -z "$1" ] || rm -rf -- "$1"
+"#;
 
 /// A child process that ends with this guard: TERM first, KILL after [`GRACE`].
 pub struct Process {
@@ -51,7 +62,22 @@ impl Process {
     ///
     /// `name` is what people call it: `store 2`, `mariadbd`.
     pub fn spawn(name: impl Into<String>, command: &mut Command) -> Result<Self> {
-        let name = name.into();
+        Self::start(name.into(), command, Path::new(""))
+    }
+
+    /// The same for a child that lives in a temporary folder: should the owner be killed, the
+    /// folder is removed after the child.
+    ///
+    /// A guard in a `static` is never dropped, so this is how a test binary's servers end.
+    pub fn spawn_in(
+        folder: &TempDir,
+        name: impl Into<String>,
+        command: &mut Command,
+    ) -> Result<Self> {
+        Self::start(name.into(), command, folder.path())
+    }
+
+    fn start(name: String, command: &mut Command, leaves: &Path) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -67,6 +93,7 @@ impl Process {
         let leash = Command::new("sh")
             .args(["-c", LEASH])
             .arg(child.id().to_string())
+            .arg(leaves)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -377,12 +404,14 @@ mod tests {
     }
 
     #[test]
-    fn a_child_ends_when_its_owner_is_killed() {
+    fn a_child_and_its_folder_end_when_its_owner_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
         let mut owner = shell("sleep 600 & echo $!; wait");
         eventually("the pid is printed", || !owner.last_lines().is_empty());
         let pid: u32 = owner.last_lines().parse().unwrap();
         let mut leash = Command::new("sh")
             .args(["-c", LEASH, &pid.to_string()])
+            .arg(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -391,8 +420,8 @@ mod tests {
         assert!(runs(pid));
         drop(leash.stdin.take());
         eventually("the leash pulls", || !runs(pid));
+        eventually("nothing is left", || !folder.path().exists());
         owner.kill();
-        leash.kill().unwrap();
         leash.wait().unwrap();
     }
 

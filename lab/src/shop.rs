@@ -121,7 +121,8 @@ impl Shop {
         let servers: Vec<_> = replicas.iter().map(|it| it.address).collect();
         fs::write(config_file(folder.path()), configs::with_addresses(&text, address, &servers))?;
         fs::create_dir(folder.path().join("logs"))?;
-        let mut balancer = Process::spawn(
+        let mut balancer = Process::spawn_in(
+            &folder,
             "balancer",
             Command::new(balancer)
                 .arg("-c")

@@ -174,17 +174,18 @@ impl Account {
 }
 
 fn serve(folder: &TempDir, port: u16) -> Result<Process> {
-    let folder = folder.path();
-    let mut server = Process::spawn(
+    let path = folder.path();
+    let mut server = Process::spawn_in(
+        folder,
         "mariadbd",
         Command::new(program("mariadbd")?)
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
             .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M"])
             .arg(format!("--user={}", own_name()?))
-            .arg(format!("--datadir={}", folder.join("data").display()))
-            .arg(format!("--socket={}", folder.join("s").display()))
-            .arg(format!("--pid-file={}", folder.join("pid").display()))
-            .arg(format!("--init-file={}", folder.join("accounts.sql").display()))
+            .arg(format!("--datadir={}", path.join("data").display()))
+            .arg(format!("--socket={}", path.join("s").display()))
+            .arg(format!("--pid-file={}", path.join("pid").display()))
+            .arg(format!("--init-file={}", path.join("accounts.sql").display()))
             .arg(format!("--port={port}")),
     )?;
     server.wait_until_ready(DEADLINE, || Ok(greets(port)))?;

@@ -68,7 +68,8 @@ impl Redis {
 }
 
 fn serve(folder: &TempDir, port: u16) -> Result<Process> {
-    let mut server = Process::spawn(
+    let mut server = Process::spawn_in(
+        folder,
         "redis-server",
         Command::new(program("redis-server")?)
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
