@@ -8,9 +8,9 @@ use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::h1::field::{self, Name};
 use crate::engine::h1::request::Version;
 use crate::engine::h1::write;
+use crate::http::proxy_pass::escape;
 use crate::logs::escape::Escape;
 use crate::logs::time;
-use crate::http::proxy_pass::escape;
 
 /// Appends a variable's value; false when it is not set, and then nothing is appended.
 type Write = fn(&Exchange, &mut Vec<u8>) -> bool;
