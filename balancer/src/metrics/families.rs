@@ -192,14 +192,14 @@ pub(super) fn nginx(out: &mut Exposition<'_>, view: &View) -> fmt::Result {
     let it = &view.connections;
     out.untyped("nginx_connections_accepted", "Accepted connections", [([], it.accepted)])?;
     out.untyped("nginx_connections_handled", "Handled connections", [([], it.handled)])?;
-    out.untyped("nginx_connections_active", "Open connections", [([], it.active)])?;
+    out.gauges("nginx_connections_active", "Open connections", [([], it.active)])?;
     out.untyped(
         "nginx_connections_reading",
         "Connections that send a request",
         [([], it.reading)],
     )?;
-    out.untyped("nginx_connections_writing", "Connections that are answered", [([], it.writing)])?;
-    out.untyped("nginx_connections_waiting", "Connections that are idle", [([], it.waiting)])?;
+    out.gauges("nginx_connections_writing", "Connections that are answered", [([], it.writing)])?;
+    out.gauges("nginx_connections_waiting", "Connections that are idle", [([], it.waiting)])?;
     out.counters("nginx_http_requests", "Requests", [([], view.requests)])
 }
 

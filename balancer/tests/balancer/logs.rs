@@ -110,7 +110,9 @@ fn combined_lines_are_those_of_nginx() {
     ];
     let written = |program| {
         let server = Server::start(program);
-        requests.iter().for_each(|it| server.ask(it));
+        for request in requests {
+            server.ask(request);
+        }
         server.lines(requests.len())
     };
     let (ours, theirs) = (written(OURS), written("nginx"));
