@@ -140,11 +140,7 @@ impl Redis {
     }
 
     fn count(&self, name: &'static str, count: usize) {
-        let counter = self
-            .metrics
-            .redis_commands
-            .get_or_create(&[("command", name), ("backend", "redis")])
-            .clone();
-        counter.inc_by(count as u64);
+        let labels = [("command", name), ("backend", "redis")];
+        self.metrics.redis_commands.get_or_create(&labels).inc_by(count as u64);
     }
 }
