@@ -3,4 +3,9 @@
 mod admin;
 mod configs;
 mod corpus;
+mod leases;
 mod logs;
+mod proxy;
+mod retry;
+mod smuggle;
+mod support;
