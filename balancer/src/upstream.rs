@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policy::{Candidate, Event, Policy, Request, SplitMix64, Terms, Time, Transition};
+use policy::{Candidate, Event, Hears, Policy, Request, SplitMix64, Terms, Time, Transition};
 
 use crate::http::variable::Template;
 
@@ -75,8 +75,8 @@ pub struct Plan {
     pub name: String,
     /// Id of the policy in [`policy::CATALOG`].
     pub policy: &'static str,
-    /// Whether the policy learns from every answer, or from failures alone.
-    pub learns_all: bool,
+    /// Which ends of requests the policy learns from.
+    pub hears: Hears,
     /// What requests are hashed by, where the policy hashes.
     pub key: Option<Template>,
     /// Makes the policy, once for the primary and once for the backup servers.
@@ -106,7 +106,7 @@ pub struct Upstream {
     pub retries: AtomicU64,
     /// What requests are hashed by, `None` where the policy hashes nothing of them.
     pub key: Option<Template>,
-    learns_all: bool,
+    hears: Hears,
     chooser: Mutex<Chooser>,
 }
 
@@ -133,7 +133,7 @@ impl Tried {
 impl Upstream {
     /// Puts a group together. Its servers may be in use already.
     pub fn new(plan: Plan) -> Self {
-        let Plan { name, policy, learns_all, key, policies, servers, keepalive, idle, seed } = plan;
+        let Plan { name, policy, hears, key, policies, servers, keepalive, idle, seed } = plan;
         let [primary, backup] = ranks(servers);
         let [first, second] = policies;
         let group = |servers: Vec<Server>, mut policy: Box<dyn Policy>| {
@@ -149,7 +149,7 @@ impl Upstream {
             idle,
             retries: AtomicU64::new(0),
             key,
-            learns_all,
+            hears,
             chooser: Mutex::new(chooser),
         }
     }
@@ -258,10 +258,17 @@ pub struct Lease<'a> {
 }
 
 impl Lease<'_> {
+    /// Tells a policy that listens for it that the head of the answer has come.
+    pub fn head(&self, elapsed: Duration, now: Time) {
+        if Hears::Heads <= self.upstream.hears {
+            self.upstream.learn(self, Event::Head { elapsed }, now);
+        }
+    }
+
     /// Ends the request with what became of it, and says whether that changed the server's state.
     pub fn finish(self, event: Event, now: Time) -> Option<Transition> {
         let is_plain = matches!(event, Event::Success { .. });
-        if self.upstream.learns_all || !is_plain {
+        if Hears::Ends <= self.upstream.hears || !is_plain {
             self.upstream.learn(&self, event, now);
         }
         self.backend.observe(event, now, &self.terms)

@@ -137,7 +137,9 @@ fn returned(
     }
     match (&answer.text, answer.status) {
         (_, 204) => (204, None, String::new(), None),
-        (Some(_), status) => (status, Some(text), location.core.default_type.clone(), None),
+        (Some(_), status) => {
+            (status, Some(text), location.core.content_type(&exchange.path).to_owned(), None)
+        }
         (None, status @ 400..) => (status, Some(page(status).unwrap_or_default()), html(), None),
         (None, status) => (status, Some(Vec::new()), String::new(), None),
     }

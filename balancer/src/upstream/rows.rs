@@ -157,6 +157,12 @@ impl Settings {
             };
             directive.words.get(refusal.word).map_or_else(missing, Word::invalid_parameter)
         })?;
+        if choice.entry.needs.probes {
+            let text = format!("unknown directive \"{}\"", words[0]);
+            let help = "its probes are not sent yet; `least_time header` and `peak_ewma` learn \
+                        from the answers instead";
+            return Err(directive.name().refuse(text).with_help(help));
+        }
         let own = choice.entry.directive.unwrap_or_default();
         let key = own.iter().position(|it| *it == "KEY").map(|it| directive.words[it].clone());
         let words = words.into_iter().map(str::to_owned).collect();
@@ -291,6 +297,11 @@ mod tests {
     fn every_policy_of_the_catalog_has_its_directive() {
         for entry in CATALOG {
             let Some(own) = entry.directive else { continue };
+            if entry.needs.probes {
+                let refused = read(&format!("{}; server a;", own[0])).unwrap_err();
+                assert_eq!(refused.reason, format!("unknown directive \"{}\"", own[0]));
+                continue;
+            }
             let words = own.iter().map(|it| match *it {
                 "KEY" => "$request_uri",
                 "bounded=" => "bounded=1.5",

@@ -90,7 +90,7 @@ fn upstream(name: &str, servers: Vec<Server>) -> Arc<Upstream> {
     Arc::new(Upstream::new(Plan {
         name: name.to_owned(),
         policy: "nginx-rr",
-        learns_all: false,
+        hears: policy::Hears::Failures,
         key: None,
         policies: [Box::new(RoundRobin::default()), Box::new(RoundRobin::default())],
         servers,

@@ -58,6 +58,8 @@ impl MariaDb {
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--user={}", own_name()?))
             .arg(format!("--datadir={}", folder.path().join("data").display()))
+            // Installations that run at once remove each other's files from a common folder.
+            .arg(format!("--tmpdir={}", folder.path().display()))
             .output()
             .context("mariadb-install-db cannot be started")?;
         if !install.status.success() {

@@ -51,7 +51,9 @@ impl Connection<'_> {
         let status = exchange.response.status;
         exchange.status = status;
         add(&lease.backend.counters.requests[usize::from(status / 100).clamp(1, 5) - 1], 1);
-        let head_time = clock::now().since(lease.began);
+        let head_at = clock::now();
+        let head_time = head_at.since(lease.began);
+        lease.head(head_time, head_at);
         if let Some(attempt) = exchange.attempts.last_mut() {
             attempt.status = status;
             attempt.header = Some(head_time);

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use policy::{Choice, Hears, Terms};
+use policy::{Choice, Terms};
 
 use crate::conf::address::{Address, Host};
 use crate::conf::{ConfError, Word};
@@ -87,7 +87,7 @@ impl<'a> Groups<'a> {
         let plan = Plan {
             name,
             policy: choice().entry.id,
-            learns_all: learns_all(&choice()),
+            hears: choice().entry.needs.hears,
             key: None,
             policies: [choice().policy, choice().policy],
             servers: Vec::new(),
@@ -108,7 +108,7 @@ impl<'a> Groups<'a> {
         let plan = Plan {
             name: block.name.to_string(),
             policy: choice().entry.id,
-            learns_all: learns_all(&choice()),
+            hears: choice().entry.needs.hears,
             key: method.and_then(|it| it.key.as_ref()).map(compile).transpose()?,
             policies: [choice().policy, choice().policy],
             servers: Vec::new(),
@@ -184,10 +184,6 @@ impl<'a> Groups<'a> {
         self.problems.push(word.refuse(text).warning());
         Ok(())
     }
-}
-
-fn learns_all(choice: &Choice<'_>) -> bool {
-    Hears::Ends <= choice.entry.needs.hears
 }
 
 /// Differs from group to group and from start to start, so that balancers do not march in step.
