@@ -6,6 +6,8 @@ mod corpus;
 mod leases;
 mod logs;
 mod proxy;
+mod reload;
 mod retry;
+mod signal;
 mod smuggle;
 mod support;

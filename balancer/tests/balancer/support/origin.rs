@@ -13,8 +13,6 @@ pub(crate) struct Seen {
     pub(crate) head: String,
     /// Without its framing.
     pub(crate) body: Vec<u8>,
-    /// Number of the connection it came on, from 0.
-    pub(crate) connection: usize,
     /// Number of the request on its connection, from 0.
     pub(crate) nth: usize,
 }
@@ -74,7 +72,7 @@ impl Origin {
             let mut input = Vec::new();
             for nth in 0.. {
                 let Ok(Some((head, body))) = read_request(&mut stream, &mut input) else { break };
-                let seen = Seen { head, body, connection, nth };
+                let seen = Seen { head, body, nth };
                 records.seen.lock().unwrap().push(seen.clone());
                 match play(&seen, &mut stream) {
                     Next::Keep => {}
