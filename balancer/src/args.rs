@@ -118,7 +118,8 @@ impl Args {
             'e' => self.error_log = Some(value),
             'g' => self.globals = Some(value),
             'p' => {
-                self.prefix = Some(if value.ends_with('/') { value } else { value + "/" }.into())
+                let slash = if value.ends_with('/') { value } else { value + "/" };
+                self.prefix = Some(slash.into());
             }
             _ => {
                 let order = Order::of(&value);

@@ -128,9 +128,15 @@ impl Stats {
         let active = handled.saturating_sub(sum(|it| &it.closed));
         let reading = sum(|it| &it.reading[0]).saturating_sub(sum(|it| &it.reading[1]));
         let waiting = sum(|it| &it.waiting[0]).saturating_sub(sum(|it| &it.waiting[1]));
-        let writing = active.saturating_sub(reading + waiting);
-        let requests = sum(|it| &it.requests);
-        let panics = sum(|it| &it.panics);
-        Totals { accepted, handled, requests, active, reading, writing, waiting, panics }
+        Totals {
+            accepted,
+            handled,
+            requests: sum(|it| &it.requests),
+            active,
+            reading,
+            writing: active.saturating_sub(reading + waiting),
+            waiting,
+            panics: sum(|it| &it.panics),
+        }
     }
 }

@@ -60,9 +60,7 @@ impl Connection<'_> {
         }
         exchange.completed = true;
         let has_rest = !framing.is_over();
-        if stays && !has_rest {
-            After::Keep
-        } else if stays && self.discard(exchange, framing).await {
+        if stays && (!has_rest || self.discard(exchange, framing).await) {
             After::Keep
         } else if has_rest || closes(status) {
             After::Linger

@@ -77,6 +77,11 @@ struct Closed<'a>(&'a WorkerStats);
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         add(&self.0.closed, 1);
+        // A panic ends the one connection it happens on.
+        if std::thread::panicking() {
+            add(&self.0.panics, 1);
+            tracing::error!(severity = "alert", "A request panicked");
+        }
     }
 }
 
@@ -212,16 +217,13 @@ impl Connection<'_> {
         }
         let server = servers.find(&exchange.host);
         exchange.server = Some(Arc::clone(server));
-        let (location, action) = match refused {
-            Some(refusal) => {
-                logs::note(Level::Info, exchange, refusal.reason, "reading client request headers");
-                exchange.request.keep_alive = false;
-                (&server.fallback, Action::Status(refusal.status))
-            }
-            None => {
-                let location = server.location(&exchange.path);
-                (location, http::decide(exchange, location))
-            }
+        let (location, action) = if let Some(refusal) = refused {
+            logs::note(Level::Info, exchange, refusal.reason, "reading client request headers");
+            exchange.request.keep_alive = false;
+            (&server.fallback, Action::Status(refusal.status))
+        } else {
+            let location = server.location(&exchange.path);
+            (location, http::decide(exchange, location))
         };
         self.idle_timeout = location.core.keepalive_timeout.unwrap_or_default();
         exchange.request.keep_alive &= self.may_stay(location, exchange.started);
@@ -367,6 +369,7 @@ const LINGERING_TIME: Duration = Duration::from_secs(30);
 const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "an exchange is large, and moves from hand to hand")]
     static UNUSED: std::cell::RefCell<Vec<Box<Exchange>>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 

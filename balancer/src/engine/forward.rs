@@ -95,7 +95,7 @@ impl Connection<'_> {
                 return self.answer(exchange, location, Action::Status(502)).await;
             };
             let backend = Some(lease.backend.clone());
-            exchange.attempts.push(Attempt { upstream, backend, ..Attempt::default() });
+            exchange.attempts.push(Attempt { backend, upstream, ..Attempt::default() });
             let failure = match self.attempt(exchange, &request, lease).await {
                 Ok(after) => return after,
                 Err(Stop::Aborted(abort)) => return self.abort(exchange, location, abort).await,
@@ -128,7 +128,7 @@ impl Connection<'_> {
             };
             let mut peer = match peer {
                 Ok(peer) => peer,
-                Err(stop) => return Err(self.end(exchange, stop, lease)),
+                Err(stop) => return Err(end(exchange, stop, lease)),
             };
             peer.requests += 1;
             let mut upload = Upload::start(exchange, request);
@@ -156,42 +156,12 @@ impl Connection<'_> {
                 Stop::Failed(failure) if was_idle && failure.class == Class::Error => {
                     if request.tries_after(exchange, &failure, u32::MAX).is_none() {
                         let failure = Failure { charged: false, ..failure };
-                        return Err(self.end(exchange, Stop::Failed(failure), lease));
+                        return Err(end(exchange, Stop::Failed(failure), lease));
                     }
                 }
-                stop => return Err(self.end(exchange, stop, lease)),
+                stop => return Err(end(exchange, stop, lease)),
             }
         }
-    }
-
-    /// Ends the lease of an attempt that got no answer, and charges the server if it is at fault.
-    fn end(&self, exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
-        let now = clock::now();
-        let total = now.since(lease.began);
-        let Stop::Failed(failure) = &stop else {
-            lease.finish(Event::Abandoned { head: None, total }, now);
-            return stop;
-        };
-        logs::note(Level::Error, exchange, failure.text, failure.action);
-        let backend = lease.backend.clone();
-        add(&backend.counters.failures[failure.reason as usize], 1);
-        if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.response = Some(total);
-            if attempt.status == 0 {
-                attempt.status = failure.status();
-            }
-        }
-        let head = None;
-        let event = match failure.charged && failure.class.is_charged() {
-            true => Event::Failure { head, total },
-            false => Event::Abandoned { head, total },
-        };
-        if lease.finish(event, now) == Some(Transition::Down) {
-            let text = "upstream server temporarily disabled";
-            logs::note(Level::Warn, exchange, text, failure.action);
-        }
-        exchange.tried.add(&backend);
-        stop
     }
 
     /// Opens a connection to the server of a lease.
@@ -237,6 +207,37 @@ impl Connection<'_> {
         }
         false
     }
+}
+
+/// Ends the lease of an attempt that got no answer, and charges the server if it is at fault.
+fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
+    let now = clock::now();
+    let total = now.since(lease.began);
+    let Stop::Failed(failure) = &stop else {
+        lease.finish(Event::Abandoned { head: None, total }, now);
+        return stop;
+    };
+    logs::note(Level::Error, exchange, failure.text, failure.action);
+    let backend = lease.backend.clone();
+    add(&backend.counters.failures[failure.reason as usize], 1);
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        attempt.response = Some(total);
+        if attempt.status == 0 {
+            attempt.status = failure.status();
+        }
+    }
+    let head = None;
+    let event = if failure.charged && failure.class.is_charged() {
+        Event::Failure { head, total }
+    } else {
+        Event::Abandoned { head, total }
+    };
+    if lease.finish(event, now) == Some(Transition::Down) {
+        let text = "upstream server temporarily disabled";
+        logs::note(Level::Warn, exchange, text, failure.action);
+    }
+    exchange.tried.add(&backend);
+    stop
 }
 
 /// The failure an answer's status counts as, if the configuration says so and a try is left.

@@ -42,7 +42,9 @@ impl Hasher for Fold {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|it| self.write_u64(u64::from(*it)));
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
     }
 
     fn write_u32(&mut self, number: u32) {
@@ -76,7 +78,7 @@ impl Drop for Place {
 struct Idle {
     peer: Peer,
     until: Time,
-    _place: Place,
+    place: Place,
 }
 
 fn key(backend: &Arc<Backend>, location: Option<u32>) -> Key {
@@ -122,7 +124,7 @@ pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time
         if is_quiet(&mut peer, &mut Context::from_waker(keeper)) {
             let key = key(&peer.backend, location);
             let until = now + keepalive.timeout;
-            pool.idle.entry(key).or_default().push(Idle { peer, until, _place: place });
+            pool.idle.entry(key).or_default().push(Idle { peer, until, place });
         }
     });
 }
@@ -130,7 +132,7 @@ pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time
 impl Pool {
     /// Closes this worker's least recently used connection of a group and takes its place.
     fn close_oldest(&mut self, upstream: &Upstream) -> bool {
-        let same = |it: &Idle| Arc::ptr_eq(&it._place.places, &upstream.idle);
+        let same = |it: &Idle| Arc::ptr_eq(&it.place.places, &upstream.idle);
         let oldest = self
             .idle
             .iter()

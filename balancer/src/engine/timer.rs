@@ -128,7 +128,7 @@ mod tests {
         let (short, long, never) = (Deadline::new(), Deadline::new(), Deadline::new());
         tick();
         short.arm(Duration::ZERO);
-        long.arm(Duration::from_secs(3600));
+        long.arm(Duration::from_hours(1));
         never.arm(Duration::MAX);
         assert!(!is_due(&short));
         let start = clock::now();

@@ -59,9 +59,10 @@ impl Connection<'_> {
             attempt.header = Some(head_time);
         }
         let is_upgrade = status == 101;
-        let framing = match is_upgrade {
-            true => Framing::UntilClose,
-            false => exchange.response.framing(exchange.is_head()),
+        let framing = if is_upgrade {
+            Framing::UntilClose
+        } else {
+            exchange.response.framing(exchange.is_head())
         };
         let is_bounded = matches!(framing, Framing::Empty | Framing::Length(_));
         let chunked = !is_bounded && !is_upgrade && exchange.request.version == Version::Http11;

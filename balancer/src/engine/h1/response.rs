@@ -10,6 +10,7 @@ pub struct BadResponse(pub &'static str);
 
 /// An answer's head, as positions in the buffer it arrived in. Reused from answer to answer.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the head")]
 pub struct Response {
     /// The three digits of the status line.
     pub status: u16,
