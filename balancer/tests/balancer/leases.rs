@@ -1,7 +1,5 @@
 //! A request counts from the pick to its end, whatever ends it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::io::{Read, Write};
 
 use crate::support::{Balancer, Origin, eventually};

@@ -11,7 +11,8 @@ use crate::support::{Balancer, Gate, Next, Origin, eventually, text};
 
 /// A server block that passes everything to `servers`.
 fn group(lines: &str, servers: &[&Origin]) -> String {
-    let servers: String = servers.iter().map(|it| format!("server {};", it.name())).collect();
+    let servers: Vec<_> = servers.iter().map(|it| format!("server {};", it.name())).collect();
+    let servers = servers.join(" ");
     format!(
         "upstream u {{ {lines} {servers} }} server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://u; }} }}"
     )

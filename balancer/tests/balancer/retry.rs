@@ -200,9 +200,8 @@ fn a_backup_serves_only_while_the_others_cannot() {
 fn a_server_is_left_out_only_after_as_many_failures_as_it_may_have() {
     let fails = Arc::new(AtomicBool::new(true));
     let failing = Arc::clone(&fails);
-    let bad = Origin::start(move |_, stream| match failing.load(Ordering::SeqCst) {
-        true => Next::Reset,
-        false => text(stream, "healed"),
+    let bad = Origin::start(move |_, stream| {
+        if failing.load(Ordering::SeqCst) { Next::Reset } else { text(stream, "healed") }
     });
     let good = Origin::named("good");
     let balancer = pair(&format!("{} max_fails=3 fail_timeout=2s", bad.name()), &good.name(), "");

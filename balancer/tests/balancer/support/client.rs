@@ -146,7 +146,7 @@ impl Client {
     /// Reads once; false at the end of the connection.
     #[track_caller]
     fn fill(&mut self) -> bool {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = vec![0; 64 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(read) => {
                 self.input.extend_from_slice(&buffer[..read]);

@@ -1,5 +1,8 @@
 //! The real program between origins and clients whose every byte a test decides.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
+
 use std::net::TcpListener;
 use std::sync::{Condvar, Mutex};
 use std::thread;

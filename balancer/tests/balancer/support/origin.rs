@@ -183,7 +183,7 @@ fn read_request(
     input: &mut Vec<u8>,
 ) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut fill = |input: &mut Vec<u8>| -> io::Result<bool> {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = vec![0; 64 * 1024];
         let read = stream.read(&mut buffer)?;
         input.extend_from_slice(&buffer[..read]);
         Ok(read > 0)
