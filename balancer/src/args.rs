@@ -80,7 +80,7 @@ impl Args {
                 args.long(long, &mut words)?;
                 continue;
             }
-            let letters = word.strip_prefix('-').filter(|it| !it.is_empty());
+            let letters = word.strip_prefix('-');
             let letters = letters.ok_or_else(|| format!("invalid option: \"{word}\""))?;
             let mut rest = letters.chars();
             while let Some(letter) = rest.next() {

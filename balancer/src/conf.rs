@@ -31,7 +31,7 @@ pub use directive::{Directive, Word};
 pub use error::{ConfError, Level};
 pub use parser::Syntax;
 pub use reading::{Dialect, Judgement, Reading, Verdict};
-pub use row::{Block, Effect, Group, MANY, Origin, Row, Rows, Table};
+pub use row::{Block, Declared, Effect, Group, MANY, Origin, Row, Rows, Table};
 pub use source::{Reader, Source, Sources, Span};
 
 use parser::Parser;

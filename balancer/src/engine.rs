@@ -14,17 +14,30 @@ pub use pingora_core::protocols::Stream;
 use crate::metrics::Reloads;
 use crate::snapshot::Snapshot;
 
+mod admit;
+pub mod ahead;
 pub mod answer;
 pub mod buffer;
 pub mod clock;
+pub mod coding;
 pub mod connection;
 pub mod exchange;
 pub mod failure;
+mod file;
 pub mod forward;
 pub mod h1;
+pub mod head;
+mod linger;
+pub mod look;
+pub mod pace;
 pub mod peer;
+mod phases;
+pub mod places;
 pub mod pool;
 pub mod relay;
+mod reset;
+pub mod session;
+pub mod spool;
 pub mod timer;
 
 /// What all workers look at.
@@ -37,6 +50,8 @@ pub struct Shared {
     /// What became of the configurations that were read.
     pub reloads: Reloads,
     stopping: AtomicBool,
+    /// Connections of this generation and of those before it end at once.
+    cut: AtomicU64,
 }
 
 impl Shared {
@@ -47,6 +62,7 @@ impl Shared {
             stats: Stats::new(workers),
             reloads: Reloads::new(),
             stopping: AtomicBool::new(false),
+            cut: AtomicU64::new(0),
         }
     }
 
@@ -55,9 +71,30 @@ impl Shared {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// Whether connections that were accepted under a generation end at once, idle or not.
+    pub fn is_cut(&self, generation: u64) -> bool {
+        generation <= self.cut.load(Ordering::Relaxed)
+    }
+
+    /// The newest generation whose connections end at once.
+    pub fn cut_generation(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Ends every connection that was accepted under a generation or one before it; each worker's
+    /// next tick tells them.
+    pub fn cut(&self, generation: u64) {
+        self.cut.fetch_max(generation, Ordering::Relaxed);
+    }
+
     /// Lets every connection end when it is idle next; each worker's next tick tells those that are.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes [`Shared::stop`] back.
+    pub fn resume(&self) {
+        self.stopping.store(false, Ordering::Relaxed);
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::sync::watch;
 
+use crate::conf::error::os_text;
 use crate::engine::Shared;
 use crate::snapshot::{Bind, ListenOptions, Snapshot};
 
@@ -89,19 +90,84 @@ fn ready(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
 /// The addresses that are listened on now.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    open: HashMap<Bind, watch::Sender<bool>>,
+    open: HashMap<Bind, Open>,
+    /// Sockets of the program before this one that no snapshot has named yet.
+    inherited: Vec<(Bind, Socket)>,
+}
+
+/// The sockets of an address, and how those who accept on them are told to end.
+#[derive(Debug)]
+struct Open {
+    sockets: Vec<Socket>,
+    close: watch::Sender<bool>,
+    last: Last,
+}
+
+/// The last configuration that listens on an address, once another one does not.
+type Last = Arc<OnceLock<Arc<Snapshot>>>;
+
+/// What becomes of the files of Unix sockets when nobody listens any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SocketFiles {
+    /// They are removed.
+    Remove,
+    /// Another program listens on the same sockets.
+    Leave,
 }
 
 impl Listeners {
+    /// Takes over sockets that another program listens on, or has listened on.
+    ///
+    /// What is not a socket that listens is closed.
+    pub fn inherit(&mut self, sockets: impl IntoIterator<Item = Socket>) {
+        let with_bind = |socket: Socket| {
+            let address = socket.local_addr().ok()?;
+            let inet = || address.as_socket().map(Bind::Inet);
+            let unix = || address.as_pathname().map(|it| Bind::Unix(it.to_path_buf()));
+            let bind = inet().or_else(unix).filter(|_| socket.is_listener().unwrap_or(false))?;
+            Some((bind, socket))
+        };
+        self.inherited.extend(sockets.into_iter().filter_map(with_bind));
+    }
+
+    /// Closes what was inherited and is not named by the configuration.
+    pub fn drop_inherited(&mut self) {
+        self.inherited.clear();
+    }
+
+    /// Every socket that listens, for a program that takes over.
+    pub fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.open.values().flat_map(|it| &it.sockets)
+    }
+
+    /// The inherited sockets of an address.
+    fn inherited(&self, bind: &Bind, options: &ListenOptions) -> Option<io::Result<Opened>> {
+        let own = self.inherited.iter().filter(|(it, _)| it == bind);
+        let sockets: io::Result<Vec<_>> = own
+            .map(|(_, socket)| {
+                let socket = socket.try_clone()?;
+                ready(&socket, options)?;
+                Ok(socket)
+            })
+            .collect();
+        let found = sockets.map(|sockets| Opened { bind: bind.clone(), sockets });
+        Some(found).filter(|it| it.as_ref().map_or(true, |it| !it.sockets.is_empty()))
+    }
+
     /// Opens what a snapshot names and is not open yet; nothing changes when one cannot be opened.
     pub fn open_missing(
         &self,
         snapshot: &Snapshot,
         workers: usize,
     ) -> Result<Vec<Opened>, Vec<CannotBind>> {
-        let missing = snapshot.listeners.iter().filter(|it| !self.open.contains_key(&it.bind));
-        let (opened, failed): (Vec<_>, Vec<_>) =
-            missing.map(|it| open(&it.bind, &it.options, workers)).partition(Result::is_ok);
+        let open_one = |(bind, options): (&Bind, &ListenOptions)| {
+            let inherited = self.inherited(bind, options);
+            let inherited =
+                inherited.map(|it| it.map_err(|error| CannotBind { bind: bind.clone(), error }));
+            inherited.unwrap_or_else(|| open(bind, options, workers))
+        };
+        let missing = snapshot.binds().filter(|(bind, _)| !self.open.contains_key(*bind));
+        let (opened, failed): (Vec<_>, Vec<_>) = missing.map(open_one).partition(Result::is_ok);
         if failed.is_empty() {
             Ok(opened.into_iter().filter_map(Result::ok).collect())
         } else {
@@ -117,22 +183,39 @@ impl Listeners {
         workers: &[tokio::runtime::Handle],
     ) {
         for Opened { bind, sockets } in opened {
-            let (close, closed) = watch::channel(false);
-            for (number, (worker, socket)) in workers.iter().zip(sockets).enumerate() {
-                let accept = accept::Accept::new(&bind, shared, number, closed.clone());
-                worker.spawn(accept.run(socket));
-            }
-            self.open.insert(bind, close);
+            let (close, _) = watch::channel(false);
+            let open = Open { sockets, close, last: Last::default() };
+            open.accept(&bind, shared, workers);
+            self.open.insert(bind, open);
         }
     }
 
-    /// Stops to accept on every address that a snapshot does not name.
-    pub fn close_others(&mut self, snapshot: &Snapshot) {
-        self.open.retain(|bind, close| {
-            let stays = snapshot.listener(bind).is_some();
+    /// Stops to accept, but goes on to listen: connections wait for [`Listeners::resume`], or for
+    /// another program that has the same sockets.
+    pub fn pause(&self) {
+        for open in self.open.values() {
+            // Nobody accepting is fine: that is what is wanted.
+            let _ = open.close.send(true);
+        }
+    }
+
+    /// Accepts again after [`Listeners::pause`].
+    pub fn resume(&mut self, shared: &Arc<Shared>, workers: &[tokio::runtime::Handle]) {
+        for (bind, open) in &mut self.open {
+            open.close = watch::channel(false).0;
+            open.accept(bind, shared, workers);
+        }
+    }
+
+    /// Stops to accept on every address that the next snapshot does not name; who is connected
+    /// there, or waits to be, is served by the present one. To be called before the next takes over.
+    pub fn close_others(&mut self, next: &Snapshot, present: &Arc<Snapshot>) {
+        self.open.retain(|bind, open| {
+            let stays = next.binds().any(|(it, _)| it == bind);
             if !stays {
                 // Nobody listening is fine: the tasks have ended already.
-                let _ = close.send(true);
+                let _ = open.last.set(Arc::clone(present));
+                let _ = open.close.send(true);
                 unlink(bind);
             }
             stays
@@ -140,10 +223,32 @@ impl Listeners {
     }
 
     /// Stops to accept everywhere.
-    pub fn close_all(&mut self) {
-        for (bind, close) in self.open.drain() {
-            let _ = close.send(true);
-            unlink(&bind);
+    pub fn close_all(&mut self, files: SocketFiles) {
+        for (bind, open) in self.open.drain() {
+            let _ = open.close.send(true);
+            if files == SocketFiles::Remove {
+                unlink(&bind);
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Starts to accept: every worker on some socket, every socket on some worker.
+    fn accept(&self, bind: &Bind, shared: &Arc<Shared>, workers: &[tokio::runtime::Handle]) {
+        let closed = self.close.subscribe();
+        for number in 0..self.sockets.len().max(workers.len()) {
+            let worker = number % workers.len();
+            match self.sockets[number % self.sockets.len()].try_clone() {
+                Ok(socket) => {
+                    let accept =
+                        accept::Accept::new(bind, shared, worker, closed.clone(), &self.last);
+                    workers[worker].spawn(accept.run(socket));
+                }
+                Err(error) => {
+                    tracing::error!(severity = "alert", "dup() failed {}", os_text(&error))
+                }
+            }
         }
     }
 }

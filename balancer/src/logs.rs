@@ -9,12 +9,14 @@ use crate::engine::exchange::Exchange;
 use crate::http::location::Location;
 use crate::http::variable::{Template, Unset};
 
+use self::error::ErrorLogs;
 use self::rows::{Escape, Severity};
 use self::writer::LogFile;
 
 pub mod error;
 pub mod escape;
 pub mod rows;
+pub mod syslog;
 pub mod time;
 pub mod writer;
 
@@ -73,10 +75,35 @@ impl AccessLog {
 pub enum Level {
     /// The client's fault.
     Info,
+    /// Asked for by the configuration.
+    Notice,
     /// We serve with less.
     Warn,
     /// A request failed.
     Error,
+}
+
+impl Level {
+    /// The one below; what delays is less grave than what refuses.
+    #[must_use]
+    pub fn lower(self) -> Self {
+        match self {
+            Self::Error => Self::Warn,
+            Self::Warn => Self::Notice,
+            Self::Notice | Self::Info => Self::Info,
+        }
+    }
+
+    /// The same, among all that an `error_log` may name.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Info => Severity::Info,
+            Self::Notice => Severity::Notice,
+            Self::Warn => Severity::Warn,
+            Self::Error => Severity::Error,
+        }
+    }
 }
 
 /// Writes the access lines of a request that is over.
@@ -86,20 +113,14 @@ pub fn access(exchange: &Exchange, location: &Location) {
     }
 }
 
-/// Writes a line about a request to the error log.
+/// Writes a line about a request to the error logs of its location, or of its server before that.
 pub fn note(level: Level, exchange: &Exchange, text: &str, action: &str) {
-    let severity = match level {
-        Level::Info => Severity::Info,
-        Level::Warn => Severity::Warn,
-        Level::Error => Severity::Error,
-    };
-    if error::wants(severity) {
-        let connection = exchange.client_serial();
+    let severity = level.severity();
+    // Before a server is known the connection is not about anybody's requests.
+    let unknown = ErrorLogs::default();
+    let logs = exchange.location().map_or(&unknown, |it| &it.error_logs);
+    if logs.wants(severity) {
         let text = error::request_line(exchange, text, action);
-        match level {
-            Level::Info => tracing::info!(severity = "info", connection, "{text}"),
-            Level::Warn => tracing::warn!(connection, "{text}"),
-            Level::Error => tracing::error!(connection, "{text}"),
-        }
+        logs.write(severity, exchange.client_serial(), &text);
     }
 }

@@ -1,17 +1,25 @@
 //! Which modules are there, in which blocks do their directives stand, what do they set?
 //!
-//! The only list of row tables and settings. A new module adds its settings to the blocks it
-//! serves, and its rows to their tables; [`crate::http::decide`] holds the phases.
+//! The only list of row tables and settings, with that of the settings handed on in [`Scope`]. A
+//! new module adds its settings to the blocks it serves, and its rows to their tables;
+//! [`crate::http`] holds the phases.
 
 use crate::conf::{
-    Block, Catalog, ConfError, Directive, Effect, Group, Reading, Row, Rows, Span, Table,
+    Block, Catalog, ConfError, Directive, Effect, Group, MANY, Row, Rows, Span, Table,
 };
-use crate::http::{core, header, listen, location, only, proxy_pass, rewrite, server};
+use crate::http::{limit_zone, listen, location, rewrite, server, try_files};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
-use crate::upstream::rows as upstream;
+use crate::upstream::{dns, rows as upstream};
+use crate::variable::rows as variable;
 
+use scope::SCOPE;
+pub use scope::Scope;
+
+mod blocks;
 mod missing;
+mod scope;
+pub mod stream;
 
 /// Everything outside all braces.
 #[derive(Debug, Default)]
@@ -22,32 +30,8 @@ pub struct MainBlock {
     pub has_events: bool,
     /// The `http` block.
     pub http: Option<HttpBlock>,
-}
-
-/// Settings that are handed on from `http` to `server` to `location`.
-#[derive(Clone, Debug, Default)]
-pub struct Scope {
-    /// Limits and times of the client's side.
-    pub core: core::Settings,
-    /// `add_header`
-    pub header: header::Settings,
-    /// `access_log`, `error_log`
-    pub logs: logs::Settings,
-    /// `proxy_*`
-    pub proxy: proxy_pass::rows::Settings,
-}
-
-impl Scope {
-    /// Fills what this block leaves open.
-    #[must_use]
-    pub fn within(self, outer: &Self) -> Self {
-        Self {
-            core: self.core.within(&outer.core),
-            header: self.header.within(&outer.header),
-            logs: self.logs.within(&outer.logs),
-            proxy: self.proxy.within(&outer.proxy),
-        }
-    }
+    /// The `stream` block.
+    pub stream: Option<stream::StreamBlock>,
 }
 
 /// The `http` block.
@@ -57,6 +41,10 @@ pub struct HttpBlock {
     pub scope: Scope,
     /// Handed on to servers.
     pub entrance: server::EntranceSettings,
+    /// `map`, `geo`, `split_clients`
+    pub variables: variable::Settings,
+    /// `limit_req_zone`, `limit_conn_zone`
+    pub zones: limit_zone::Settings,
     /// `log_format`
     pub formats: logs::Formats,
     /// Its servers.
@@ -84,8 +72,8 @@ pub struct ServerBlock {
     pub span: Span,
 }
 
-/// A `location` block.
-#[derive(Debug)]
+/// A `location` block, or an `if` or `limit_except` within one.
+#[derive(Clone, Debug)]
 pub struct LocationBlock {
     /// Which paths it is for.
     pub pattern: location::Pattern,
@@ -95,6 +83,8 @@ pub struct LocationBlock {
     pub own: Own,
     /// The locations within.
     pub locations: Vec<LocationBlock>,
+    /// `limit_except`: the methods it leaves alone, and what holds for the others.
+    pub limit_except: Option<Box<(Vec<Vec<u8>>, LocationBlock)>>,
     /// Where the block ends.
     pub close: Span,
 }
@@ -102,8 +92,12 @@ pub struct LocationBlock {
 /// What a block does itself; nothing of it is handed on.
 #[derive(Clone, Debug, Default)]
 pub struct Own {
-    /// `return`
+    /// `rewrite`, `set`, `if`, `return`, `break`
     pub rewrite: rewrite::Settings,
+    /// `try_files`
+    pub try_files: try_files::Settings,
+    /// `internal`
+    pub is_internal: bool,
     /// Whether it shows the counters of `stub_status`.
     pub stub_status: bool,
 }
@@ -112,22 +106,16 @@ pub struct Own {
 pub const MAIN: &[&dyn Rows<MainBlock>] = &[
     &Table::new(process::ROWS, |it: &mut MainBlock| &mut it.process),
     &Table::new(MAIN_ROWS, |it: &mut MainBlock| it),
+    &Table::new(stream::MAIN_ROWS, |it: &mut MainBlock| it),
     &Table::new(missing::ROWS, |it: &mut MainBlock| it),
 ];
 
 const EVENTS: &[&dyn Rows<MainBlock>] =
     &[&Table::new(process::EVENT_ROWS, |it: &mut MainBlock| &mut it.process)];
 
-const SCOPE: &[&dyn Rows<Scope>] = &[
-    &Table::new(core::ROWS, |it: &mut Scope| &mut it.core),
-    &Table::new(header::ROWS, |it: &mut Scope| &mut it.header),
-    &Table::new(logs::ROWS, |it: &mut Scope| &mut it.logs),
-    &Table::new(proxy_pass::rows::ROWS, |it: &mut Scope| &mut it.proxy),
-    &Table::new(only::ROWS, |it: &mut Scope| it),
-];
-
 const OWN: &[&dyn Rows<Own>] = &[
     &Table::new(rewrite::ROWS, |it: &mut Own| &mut it.rewrite),
+    &Table::new(try_files::ROWS, |it: &mut Own| &mut it.try_files),
     &Table::new(OWN_ROWS, |it: &mut Own| it),
 ];
 
@@ -135,6 +123,8 @@ const HTTP: &[&dyn Rows<HttpBlock>] = &[
     &Table::new(HTTP_ROWS, |it: &mut HttpBlock| it),
     &Group::new(SCOPE, |it: &mut HttpBlock| &mut it.scope),
     &Table::new(server::ENTRANCE_ROWS, |it: &mut HttpBlock| &mut it.entrance),
+    &Table::new(variable::ROWS, |it: &mut HttpBlock| &mut it.variables),
+    &Table::new(limit_zone::ROWS, |it: &mut HttpBlock| &mut it.zones),
     &Table::new(logs::FORMAT_ROWS, |it: &mut HttpBlock| &mut it.formats),
 ];
 
@@ -153,13 +143,17 @@ const LOCATION: &[&dyn Rows<LocationBlock>] = &[
     &Group::new(OWN, |it: &mut LocationBlock| &mut it.own),
 ];
 
-const UPSTREAM: &[&dyn Rows<upstream::Settings>] =
-    &[&Table::new(upstream::ROWS, |it| it), &Table::extension(upstream::EXTENSIONS, |it| it)];
+const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
+    &Table::new(upstream::ROWS, |it| it),
+    &Table::new(dns::rows::ROWS, |it: &mut upstream::Settings| &mut it.resolver),
+    &Table::extension(upstream::EXTENSIONS, |it| it),
+];
 
 /// Every row of the program.
 #[must_use]
 pub fn catalog() -> Catalog {
-    Catalog::default().with(MAIN).with(EVENTS).with(HTTP).with(SERVER).with(LOCATION).with(UPSTREAM)
+    let http = Catalog::default().with(MAIN).with(EVENTS).with(HTTP).with(SERVER).with(LOCATION);
+    http.with(UPSTREAM).with(stream::STREAM).with(stream::SERVER).with(stream::UPSTREAM)
 }
 
 const MAIN_ROWS: &[Row<MainBlock>] = &[
@@ -243,58 +237,54 @@ const SERVER_ROWS: &[Row<ServerBlock>] = &[Row {
     within: &[Block::Server],
     arguments: 1..=2,
     effect: Effect::Open(|server, directive, reading| {
-        let location = location(directive, None, reading)?;
+        let location = blocks::location(directive, None, reading)?;
         server.locations.push(location);
         Ok(())
     }),
 }];
 
-const LOCATION_ROWS: &[Row<LocationBlock>] = &[Row {
-    name: "location",
-    within: &[Block::Location],
-    arguments: 1..=2,
-    effect: Effect::Open(|outer, directive, reading| {
-        let location = location(directive, Some(&outer.pattern), reading)?;
-        outer.locations.push(location);
-        Ok(())
-    }),
-}];
+const LOCATION_ROWS: &[Row<LocationBlock>] = &[
+    Row {
+        name: "location",
+        within: &[Block::Location],
+        arguments: 1..=2,
+        effect: Effect::Open(|outer, directive, reading| {
+            let location = blocks::location(directive, Some(&outer.pattern), reading)?;
+            outer.locations.push(location);
+            Ok(())
+        }),
+    },
+    Row {
+        name: "limit_except",
+        within: &[Block::Location],
+        arguments: 1..=MANY,
+        effect: Effect::Open(blocks::limit_except),
+    },
+];
 
-fn location(
-    directive: &Directive,
-    outer: Option<&location::Pattern>,
-    reading: &mut Reading<'_>,
-) -> Result<LocationBlock, ConfError> {
-    let pattern = location::Pattern::read(directive)?;
-    if let Some(outer) = outer {
-        pattern.check_inside(outer)?;
-    }
-    let mut location = LocationBlock {
-        pattern,
-        scope: Scope::default(),
-        own: Own::default(),
-        locations: Vec::new(),
-        close: directive.close.clone(),
-    };
-    reading.apply(Block::Location, directive.children(), LOCATION, &mut location);
-    if let Some(target) = &location.scope.proxy.target
-        && location.pattern.regex.is_some()
-        && !target.address.uri.is_empty()
-    {
-        reading.tell(target.word.refuse(
-            "\"proxy_pass\" cannot have URI part in location given by regular expression, or \
-             inside named location, or inside \"if\" statement, or inside \"limit_except\" block",
-        ));
-    }
-    Ok(location)
-}
-
-const OWN_ROWS: &[Row<Own>] = &[Row {
-    name: "stub_status",
-    within: &[Block::Server, Block::Location],
-    arguments: 0..=1,
-    effect: Effect::Set(|own, _| {
-        own.stub_status = true;
-        Ok(())
-    }),
-}];
+const OWN_ROWS: &[Row<Own>] = &[
+    Row {
+        name: "stub_status",
+        within: &[Block::Server, Block::Location],
+        arguments: 0..=1,
+        effect: Effect::Set(|own, _| {
+            own.stub_status = true;
+            Ok(())
+        }),
+    },
+    Row {
+        name: "internal",
+        within: &[Block::Location],
+        arguments: 0..=0,
+        effect: Effect::Add(|own, _| {
+            own.is_internal = true;
+            Ok(())
+        }),
+    },
+    Row {
+        name: "if",
+        within: &[Block::Server, Block::Location],
+        arguments: 1..=MANY,
+        effect: Effect::Open(blocks::condition),
+    },
+];

@@ -1,29 +1,39 @@
 //! The life of the program: start, serve, drain, end.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::PollTimeout;
+use nix::unistd::{Pid, getppid};
 use pingora_runtime::{BlockingPoolOpts, NoStealRuntime, RuntimeOpts};
 use tokio::runtime::Handle;
 
 use crate::args::Args;
 use crate::conf::error::os_text;
-use crate::engine::{Shared, pool, timer};
+use crate::engine::{Shared, places, pool, timer};
+use crate::explain;
 use crate::listen::{CannotBind, Listeners};
+pub(crate) use crate::process::console::{complain, emerg};
+use crate::process::life::{Generation, Successor};
 use crate::process::privilege::PidFile;
-use crate::process::signal::{Signal, Signals};
+use crate::process::rows::Settings;
+use crate::process::signal::Signals;
+use crate::process::user::User;
 use crate::snapshot::build::{self, Configuration, Paths};
 use crate::{admin, logs, upstream};
 
 pub mod command;
+mod console;
 mod error_log;
+pub mod life;
+mod limits;
 pub mod privilege;
 pub mod reload;
 pub mod rows;
 pub mod signal;
+mod upgrade;
+pub mod user;
 mod version;
 
 /// How often nginx tries to bind an address in use, and how long it waits in between.
@@ -32,6 +42,9 @@ const BIND_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the end waits for the last lines of the logs; a disk that has stalled is left behind.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// How long the end waits for sessions that were cut to write their lines.
+const LAST_SESSIONS: Duration = Duration::from_secs(2);
 
 /// The running program.
 pub(crate) struct Process<'a> {
@@ -42,11 +55,30 @@ pub(crate) struct Process<'a> {
     pub(crate) listeners: Listeners,
     pub(crate) pid_file: PidFile,
     pub(crate) shutdown_timeout: Option<Duration>,
+    /// What the program goes by that a reload does not change.
+    pub(crate) started: Settings,
+    /// What a program that takes over is given of our environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Whom it has become, `None` if it has not.
+    pub(crate) user: Option<User>,
+    /// Whether this program was started to take over from another.
+    pub(crate) is_successor: bool,
+    /// Whether it serves in the background.
+    pub(crate) is_daemon: bool,
+    /// Who started it.
+    pub(crate) parent: Pid,
+    /// Whether connections are accepted; not so after WINCH.
+    pub(crate) is_accepting: bool,
+    /// The program that takes over, while it lives.
+    pub(crate) successor: Option<Successor>,
+    /// Configurations that some connections are still served by.
+    pub(crate) replaced: Vec<Generation>,
 }
 
 /// Starts, serves and ends; the exit code is nginx's.
 pub fn run(args: &Args, configuration: &Configuration, paths: Paths) -> ExitCode {
-    if configuration.process.daemon && !privilege::is_daemon_child() {
+    let is_there = privilege::is_daemon_child() || upgrade::is_successor();
+    if configuration.process.daemon && !is_there {
         return privilege::start_daemon();
     }
     let served = serve(args, configuration, paths);
@@ -61,6 +93,7 @@ pub fn run(args: &Args, configuration: &Configuration, paths: Paths) -> ExitCode
 struct Refused;
 
 fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(), Refused> {
+    let parent = getppid();
     let signals = Signals::hold().map_err(|error| {
         emerg(&format!("signals cannot be received {}", os_text(&error)));
         Refused
@@ -79,45 +112,88 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
         Refused
     })?;
     command::tell(&snapshot.warnings);
+    for line in explain::without_effect(&configuration.judgements) {
+        tracing::info!("{line}");
+    }
     let count = configuration.process.workers.count();
     let mut listeners = Listeners::default();
+    let inherited = upgrade::inherited();
+    let is_successor = inherited.is_some();
+    listeners.inherit(inherited.into_iter().flatten());
     let opened = open_all(&listeners, &snapshot, count)?;
+    listeners.drop_inherited();
+    version::tell_log();
     let admin = open_admin(args)?;
-    let pid_file = PidFile::write(&configuration.process.pid).map_err(|error| {
-        emerg(&error);
+    let user = configuration.process.serves_as().map_err(|text| {
+        emerg(&text);
         Refused
     })?;
+    places::limit(configuration.process.worker_connections, count);
     let shared = Arc::new(Shared::new(snapshot, count));
     let runtime =
         NoStealRuntime::new(count, "worker", BlockingPoolOpts::default(), RuntimeOpts::default());
+    limits::set(&configuration.process);
     let workers: Vec<Handle> = (0..count).map(|it| runtime.get_runtime_at(it).clone()).collect();
     for worker in &workers {
         worker.spawn(keep_time(Arc::clone(&shared)));
         worker.spawn(pool::keep());
     }
-    listeners.accept(opened, &shared, &workers);
+    limits::set_workers(&configuration.process, &workers);
     let background =
         NoStealRuntime::new(1, "background", BlockingPoolOpts::default(), RuntimeOpts::default());
-    let background = background.get_runtime_at(0);
+    let background = background.get_runtime_at(0).clone();
+    if let Some(user) = &user {
+        user::change(user).map_err(|text| {
+            emerg(&text);
+            Refused
+        })?;
+    }
+    listeners.accept(opened, &shared, &workers);
+    // Root's, so that nobody who serves can have root signal another process.
+    let written = user::as_root(user.as_ref(), || PidFile::write(&configuration.process.pid));
+    let pid_file = written.unwrap_or_else(|it| Err(user::cannot(&it))).map_err(|text| {
+        emerg(&text);
+        Refused
+    })?;
     background.spawn(upstream::resolve::follow(Arc::clone(&shared)));
     if let Some(listener) = admin {
         background.spawn(admin::serve(listener, Arc::clone(&shared)));
     }
     let shutdown_timeout = configuration.process.worker_shutdown_timeout;
-    let mut process =
-        Process { args, paths, shared, workers, listeners, pid_file, shutdown_timeout };
-    tracing::info!("{} ({} {})", crate::NGINX, env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let mut process = Process {
+        args,
+        paths,
+        shared,
+        workers,
+        listeners,
+        pid_file,
+        shutdown_timeout,
+        environment: configuration.process.environment(),
+        started: configuration.process.clone(),
+        user,
+        is_successor,
+        is_daemon: is_successor || privilege::is_daemon_child(),
+        parent,
+        is_accepting: true,
+        successor: None,
+        replaced: Vec::new(),
+    };
+    process.tell_start(process.shared.snapshot.load().generation);
+    console::close(args, configuration);
     privilege::report_ready();
     process.obey(&signals);
     Ok(())
 }
 
+/// Opens what a snapshot names and is not open yet; everything has been said of a refusal.
+///
+/// Source: nginx `ngx_connection.c`, `ngx_open_listening_sockets`.
 fn open_all(
     listeners: &Listeners,
     snapshot: &crate::snapshot::Snapshot,
     workers: usize,
 ) -> Result<Vec<crate::listen::Opened>, Refused> {
-    for attempt in 1..=BIND_TRIES {
+    for _ in 0..BIND_TRIES {
         match listeners.open_missing(snapshot, workers) {
             Ok(opened) => return Ok(opened),
             Err(failed) => {
@@ -131,9 +207,8 @@ fn open_all(
                 }
             }
         }
-        if attempt < BIND_TRIES {
-            std::thread::sleep(BIND_PAUSE);
-        }
+        tracing::info!("try again to bind() after {}ms", BIND_PAUSE.as_millis());
+        std::thread::sleep(BIND_PAUSE);
     }
     emerg("still could not bind()");
     Err(Refused)
@@ -155,8 +230,7 @@ fn open_admin(args: &Args) -> Result<Option<std::net::TcpListener>, Refused> {
 async fn keep_time(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(timer::TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut was_stopping = false;
-    let mut generation = 0;
+    let mut seen = (false, 0, 0);
     for tick in 0_u64.. {
         ticks.tick().await;
         timer::tick();
@@ -166,66 +240,13 @@ async fn keep_time(shared: Arc<Shared>) {
             pool::expire();
         }
         let now = shared.snapshot.load().generation;
-        if shared.is_stopping() && !was_stopping {
-            was_stopping = true;
-            pool::close_all();
-            timer::wake_all();
-        } else if generation != now {
-            generation = now;
-            timer::wake_all();
-        }
-    }
-}
-
-impl Process<'_> {
-    /// Does what signals say until one of them ends the program.
-    fn obey(&mut self, signals: &Signals) {
-        loop {
-            let Some((signal, from)) = signals.wait(PollTimeout::NONE) else { continue };
-            tracing::info!(
-                "signal {} ({}) received from {from}, {}",
-                signal.number(),
-                signal.name(),
-                signal.meaning()
-            );
-            match signal {
-                Signal::Hup => self.reload(),
-                Signal::Usr1 => logs::reopen(),
-                Signal::Usr2 | Signal::Winch => {
-                    tracing::warn!("{} is not served yet, ignored", signal.name());
-                }
-                Signal::Term | Signal::Int => return self.listeners.close_all(),
-                Signal::Quit => return self.drain(signals),
+        let is_now = (shared.is_stopping(), shared.cut_generation(), now);
+        if is_now != seen {
+            if is_now.0 && !seen.0 {
+                pool::close_all();
             }
+            seen = is_now;
+            timer::wake_all();
         }
     }
-
-    /// Stops to accept, and leaves when nothing is under way any more.
-    fn drain(&mut self, signals: &Signals) {
-        tracing::info!("gracefully shutting down");
-        self.listeners.close_all();
-        self.shared.stop();
-        let started = Instant::now();
-        let is_late = || self.shutdown_timeout.is_some_and(|it| started.elapsed() >= it);
-        // A connection that waits in a backlog is accepted in the first moment after the stop.
-        let mut quiet = 0;
-        while quiet < 5 && !is_late() {
-            if let Some((Signal::Term | Signal::Int, _)) = signals.wait(PollTimeout::from(10_u8)) {
-                break;
-            }
-            quiet = if self.shared.stats.totals().active == 0 { quiet + 1 } else { 0 };
-        }
-        tracing::info!("exit");
-    }
-}
-
-/// Tells of a start that fails, as nginx does on the console.
-pub(crate) fn emerg(text: &str) {
-    complain(&format!("nginx: [emerg] {text}"));
-}
-
-/// Writes a line to standard error.
-pub(crate) fn complain(text: &str) {
-    // There is nowhere to report that this failed.
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::conf::ConfError;
+use crate::http::limit_zone::Zone;
 use crate::http::server::Servers;
+use crate::logs::error::ErrorLogs;
+use crate::stream::Server as StreamServer;
 use crate::upstream::Upstream;
 use crate::upstream::resolve::Roster;
 
@@ -23,6 +26,19 @@ pub struct Listener {
     pub servers: Servers,
 }
 
+/// What listens on one address of `stream`.
+#[derive(Debug)]
+pub struct StreamListener {
+    /// The address as the configuration means it.
+    pub bind: Bind,
+    /// Options of its socket.
+    pub options: ListenOptions,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// The server behind it.
+    pub server: Arc<StreamServer>,
+}
+
 /// One configuration, ready to serve.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -32,8 +48,16 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Every group, implicit ones included.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Groups with names that could not be resolved.
-    pub unresolved: Vec<Arc<Roster>>,
+    /// Every address of `stream` that is listened on.
+    pub streams: Vec<StreamListener>,
+    /// Every group of `stream`, implicit ones included.
+    pub stream_upstreams: Vec<Arc<Upstream>>,
+    /// Error logs of `http` and `stream`, open even where every server has its own.
+    pub error_logs: [ErrorLogs; 2],
+    /// Zones of `limit_req` and `limit_conn`.
+    pub zones: Vec<Arc<Zone>>,
+    /// Groups with names that have no address yet, or not for ever.
+    pub rosters: Vec<Arc<Roster>>,
     /// What the operator is told of this configuration beside what reading it told.
     pub warnings: Vec<ConfError>,
 }
@@ -42,5 +66,16 @@ impl Snapshot {
     /// The listener of an address, `None` when this configuration has none.
     pub fn listener(&self, bind: &Bind) -> Option<&Listener> {
         self.listeners.iter().find(|it| it.bind == *bind)
+    }
+
+    /// The listener of an address of `stream`, `None` when this configuration has none.
+    pub fn stream(&self, bind: &Bind) -> Option<&StreamListener> {
+        self.streams.iter().find(|it| it.bind == *bind)
+    }
+
+    /// Every address that is listened on, and how.
+    pub fn binds(&self) -> impl Iterator<Item = (&Bind, &ListenOptions)> {
+        let http = self.listeners.iter().map(|it| (&it.bind, &it.options));
+        http.chain(self.streams.iter().map(|it| (&it.bind, &it.options)))
     }
 }

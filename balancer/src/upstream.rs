@@ -1,18 +1,27 @@
 //! A group of servers: one of them is chosen and counted in one step.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policy::{Candidate, Event, Hears, Policy, Request, SplitMix64, Terms, Time, Transition};
+use policy::{
+    Candidate, Choice, Event, Hears, Policy, Request, SplitMix64, Terms, Time, Transition,
+};
 
+use crate::engine::clock;
 use crate::http::variable::Template;
 
 pub use self::backend::{Address, Backend, Reason};
+use self::group::{Group, names, ranks, starts_slowly};
+use self::sticky::Sticky;
 
 pub mod backend;
+pub mod dns;
+mod group;
 pub mod resolve;
 pub mod rows;
+pub mod sticky;
 
 /// How many idle connections a group keeps, and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,13 +59,17 @@ pub struct Server {
     pub terms: Terms,
     /// The facts, shared with the snapshot before this one.
     pub backend: Arc<Backend>,
+    /// What binds requests to it.
+    pub binding: Binding,
 }
 
-/// Servers of equal rank and the policy that places requests on them.
-#[derive(Debug)]
-struct Group {
-    servers: Vec<Server>,
-    policy: Box<dyn Policy>,
+/// What binds requests to a server, and whether it serves others.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Binding {
+    /// `route`, `None` for the digest of its address.
+    pub route: Option<Arc<str>>,
+    /// Whether it serves only requests that are bound to it.
+    pub drain: bool,
 }
 
 /// All that a choice reads and changes.
@@ -79,6 +92,8 @@ pub struct Plan {
     pub hears: Hears,
     /// What requests are hashed by, where the policy hashes.
     pub key: Option<Template>,
+    /// How clients are bound to servers.
+    pub sticky: Option<Sticky>,
     /// Makes the policy, once for the primary and once for the backup servers.
     pub policies: [Box<dyn Policy>; 2],
     /// Every server, backup ones included, in the order of the file.
@@ -106,6 +121,8 @@ pub struct Upstream {
     pub retries: AtomicU64,
     /// What requests are hashed by, `None` where the policy hashes nothing of them.
     pub key: Option<Template>,
+    /// How clients are bound to servers, `None` where they are not.
+    pub sticky: Option<Sticky>,
     hears: Hears,
     chooser: Mutex<Chooser>,
 }
@@ -133,12 +150,14 @@ impl Tried {
 impl Upstream {
     /// Puts a group together. Its servers may be in use already.
     pub fn new(plan: Plan) -> Self {
-        let Plan { name, policy, hears, key, policies, servers, keepalive, idle, seed } = plan;
+        let Plan { name, policy, hears, key, sticky, policies, servers, keepalive, idle, seed } =
+            plan;
         let [primary, backup] = ranks(servers);
         let [first, second] = policies;
         let group = |servers: Vec<Server>, mut policy: Box<dyn Policy>| {
             policy.relist(&vec![None; servers.len()]);
-            Group { servers, policy }
+            let names = if sticky.is_some() { names(&servers) } else { Vec::new() };
+            Group { starts_slowly: starts_slowly(&servers), servers, names, policy }
         };
         let groups = [group(primary, first), group(backup, second)];
         let chooser = Chooser { groups, draw: SplitMix64::new(seed), candidates: Vec::new() };
@@ -149,15 +168,44 @@ impl Upstream {
             idle,
             retries: AtomicU64::new(0),
             key,
+            sticky,
             hears,
             chooser: Mutex::new(chooser),
         }
     }
 
+    /// A group for one request: these addresses in turn, and nothing is kept of them.
+    pub fn passing(name: &str, addresses: &[Address]) -> Self {
+        let choice = || Choice::of_directive(&[]).expect("the default policy is in the catalog");
+        let server = |it: &Address| Server {
+            terms: Terms::default(),
+            backend: Arc::new(Backend::new(it.clone())),
+            binding: Binding::default(),
+        };
+        Self::new(Plan {
+            name: name.to_owned(),
+            policy: choice().entry.id,
+            hears: choice().entry.needs.hears,
+            key: None,
+            sticky: None,
+            policies: [choice().policy, choice().policy],
+            servers: addresses.iter().map(server).collect(),
+            keepalive: Keepalive::NONE,
+            idle: Arc::default(),
+            seed: 0,
+        })
+    }
+
     /// Chooses a server and starts counting the request against it, in one step.
     ///
-    /// `None` when no server may be picked, backup ones included.
-    pub fn pick(&self, request: &Request<'_>, tried: &Tried) -> Option<Lease<'_>> {
+    /// `None` when no server may be picked, backup ones included. The server that the request is
+    /// `bound` to comes first.
+    pub fn pick(
+        &self,
+        request: &Request<'_>,
+        tried: &Tried,
+        bound: Option<&str>,
+    ) -> Option<Lease<'_>> {
         // The lock covers the lease too: otherwise a burst would see one idle backend many times.
         let mut chooser = self.lock();
         let Chooser { groups, draw, candidates } = &mut *chooser;
@@ -165,13 +213,25 @@ impl Upstream {
             if group.servers.is_empty() {
                 continue;
             }
+            let bound_to = bound.and_then(|name| group.usable(name, request, tried));
+            let starts_slowly = group.starts_slowly;
             candidates.clear();
             candidates.extend(group.servers.iter().map(|it| {
                 let mut candidate = it.backend.candidate_at(request.now, &it.terms);
-                candidate.eligible &= !tried.has(&it.backend);
+                candidate.eligible &= !it.binding.drain && !tried.has(&it.backend);
+                if starts_slowly {
+                    candidate = candidate.scaled(it.backend.share_at(request.now, &it.terms));
+                }
                 candidate
             }));
-            if let Some(position) = group.policy.pick(request, candidates, draw) {
+            let picked = match bound_to {
+                Some(position) => {
+                    group.policy.bind(position, request, candidates);
+                    Some(position)
+                }
+                None => group.policy.pick(request, candidates, draw),
+            };
+            if let Some(position) = picked {
                 let server = &group.servers[position];
                 server.backend.start(request.now, &server.terms);
                 let backend = Arc::clone(&server.backend);
@@ -179,6 +239,7 @@ impl Upstream {
                     upstream: self,
                     backend,
                     terms: server.terms,
+                    server: group.names.get(position).cloned(),
                     place: (rank, position),
                     began: request.now,
                 });
@@ -209,13 +270,23 @@ impl Upstream {
                 |it: &Server| old.iter().position(|was| Arc::ptr_eq(&was.backend, &it.backend));
             let from: Vec<_> = group.servers.iter().map(stood).collect();
             group.policy.relist(&from);
+            group.starts_slowly = starts_slowly(&group.servers);
+            // Who was not there before is new, unless nobody was.
+            let is_new = |at: &usize| from[*at].is_none() && !old.is_empty();
+            let new = (0..group.servers.len()).filter(is_new).map(|at| &group.servers[at]);
+            for server in new.filter(|it| it.terms.slow_start.is_some()) {
+                server.backend.recover(clock::now());
+            }
+            if self.sticky.is_some() {
+                group.names = names(&group.servers);
+            }
         }
     }
 
     fn learn(&self, lease: &Lease<'_>, event: Event, now: Time) {
         let mut chooser = self.lock();
         let (rank, position) = lease.place;
-        let Group { servers, policy } = &mut chooser.groups[rank];
+        let Group { servers, policy, .. } = &mut chooser.groups[rank];
         let is_here = |it: &Server| Arc::ptr_eq(&it.backend, &lease.backend);
         // The list may have changed while the request ran.
         let position = match servers.get(position) {
@@ -233,17 +304,6 @@ impl Upstream {
     }
 }
 
-/// The servers without and with `backup`.
-fn ranks(servers: Vec<Server>) -> [Vec<Server>; 2] {
-    let (backup, mut primary): (Vec<_>, Vec<_>) =
-        servers.into_iter().partition(|it| it.terms.backup);
-    // nginx never takes a server out by failures when there is no other.
-    if let ([only], []) = (primary.as_mut_slice(), backup.as_slice()) {
-        only.terms.max_fails = None;
-    }
-    [primary, backup]
-}
-
 /// One request counted against a backend, until dropped.
 #[derive(Debug)]
 #[must_use = "the request stops counting as soon as the lease is dropped"]
@@ -251,6 +311,8 @@ pub struct Lease<'a> {
     upstream: &'a Upstream,
     /// The server that was chosen.
     pub backend: Arc<Backend>,
+    /// Who it is to those bound to it, `None` where nobody can be.
+    pub server: Option<Arc<str>>,
     terms: Terms,
     place: (usize, usize),
     /// When it was chosen.
@@ -263,6 +325,11 @@ impl Lease<'_> {
         if Hears::Heads <= self.upstream.hears {
             self.upstream.learn(self, Event::Head { elapsed }, now);
         }
+    }
+
+    /// Failures that take the server out, `None` where none do.
+    pub fn max_fails(&self) -> Option<NonZeroU32> {
+        self.terms.max_fails
     }
 
     /// Ends the request with what became of it, and says whether that changed the server's state.

@@ -50,6 +50,12 @@ impl Word {
         PathBuf::from(std::ffi::OsStr::from_bytes(self.as_bytes()))
     }
 
+    /// The same place with another value: what is left of the word when a part is taken off.
+    #[must_use]
+    pub fn with_bytes(&self, bytes: &[u8]) -> Self {
+        Self::new(bytes.to_vec(), self.span.clone())
+    }
+
     /// A refusal that points at this word.
     pub fn refuse(&self, reason: impl Into<String>) -> ConfError {
         ConfError::new(reason, self.span.clone())

@@ -10,9 +10,9 @@ pub struct Module {
     /// Its name, as nginx's documentation has it.
     pub name: &'static str,
     /// What its names begin with, or whole names.
-    names: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
     /// What to do instead.
-    instead: &'static str,
+    pub(crate) instead: &'static str,
 }
 
 impl Module {
@@ -37,7 +37,7 @@ const PROXY: &str = "let the application speak HTTP and use `proxy_pass`";
 const APPLICATION: &str = "do this in the application behind `proxy_pass`";
 
 /// A name that ends in `*` stands for all that begin like it.
-const MODULES: &[Module] = &[
+pub(crate) const MODULES: &[Module] = &[
     Module { name: "fastcgi", names: &["fastcgi_*"], instead: PROXY },
     Module { name: "uwsgi", names: &["uwsgi_*"], instead: PROXY },
     Module { name: "scgi", names: &["scgi_*"], instead: PROXY },

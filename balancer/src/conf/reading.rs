@@ -5,7 +5,7 @@
 //!
 //! Source: nginx `ngx_conf_file.c`, `ngx_conf_handler`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::catalog::Catalog;
 use super::directive::{Directive, Word};
@@ -18,6 +18,12 @@ use super::suggest;
 pub struct Reading<'a> {
     catalog: &'a Catalog,
     dialect: Dialect,
+    /// The block whose directives are being applied.
+    block: Block,
+    /// Names of variables that the configuration defines, of HTTP and of streams.
+    pub names: [BTreeSet<String>; 2],
+    /// Those of HTTP that `set` gives a value.
+    pub assigned: BTreeSet<String>,
     /// What was found, in the order of finding: see [`super::error::sort`].
     pub problems: Vec<ConfError>,
     /// What became of each directive, in the order of reading.
@@ -55,8 +61,13 @@ pub enum Verdict {
     Extension,
     /// It is checked and does nothing, for this reason.
     WithoutEffect(&'static str),
-    /// It stops the start, for this reason.
-    Refused(String),
+    /// It stops the start.
+    Refused {
+        /// nginx's text.
+        reason: String,
+        /// The way out.
+        help: Option<String>,
+    },
 }
 
 /// The directives that a block has already set once.
@@ -69,7 +80,11 @@ impl<'a> Reading<'a> {
     /// Begins; `catalog` holds every row of the program.
     #[must_use]
     pub const fn new(catalog: &'a Catalog, dialect: Dialect) -> Self {
-        Self { catalog, dialect, problems: Vec::new(), judgements: Vec::new() }
+        let names = [BTreeSet::new(), BTreeSet::new()];
+        let problems = Vec::new();
+        let judgements = Vec::new();
+        let assigned = BTreeSet::new();
+        Self { catalog, dialect, block: Block::Main, names, assigned, problems, judgements }
     }
 
     /// Applies the directives of one block to its settings.
@@ -81,6 +96,7 @@ impl<'a> Reading<'a> {
         settings: &mut S,
     ) {
         let mut seen = Seen::default();
+        let around = std::mem::replace(&mut self.block, block);
         for directive in directives {
             let known =
                 tables.iter().any(|it| it.apply(directive, block, settings, &mut seen, self));
@@ -89,6 +105,26 @@ impl<'a> Reading<'a> {
                 self.judge(directive, block, Err(error), Verdict::Honoured);
             }
         }
+        self.block = around;
+    }
+
+    /// The block whose directives are being applied.
+    #[must_use]
+    pub const fn block(&self) -> Block {
+        self.block
+    }
+
+    /// Makes a name a variable of HTTP, or of streams within `stream`.
+    pub fn define(&mut self, name: &str) {
+        let is_stream =
+            matches!(self.block, Block::Stream | Block::StreamServer | Block::StreamUpstream);
+        self.names[usize::from(is_stream)].insert(name.to_ascii_lowercase());
+    }
+
+    /// As [`Self::define`], for one of HTTP that has no value before a line gives it one.
+    pub fn assign(&mut self, name: &str) {
+        self.define(name);
+        self.assigned.insert(name.to_ascii_lowercase());
     }
 
     /// Tells a problem that is found beside a setter, for instance at the end of a block.
@@ -104,12 +140,36 @@ impl<'a> Reading<'a> {
         parameter: &Word,
         reason: &'static str,
     ) {
-        self.judgements.push(Judgement {
-            subject: format!("{} {parameter}", directive.name()),
-            span: parameter.span.clone(),
-            block,
-            verdict: Verdict::WithoutEffect(reason),
-        });
+        self.judge_parameter(directive, block, parameter, Verdict::WithoutEffect(reason));
+    }
+
+    /// Records that one parameter of nginx's directive is a word of our own.
+    ///
+    /// # Errors
+    ///
+    /// Where only nginx's words are understood.
+    pub fn extension(
+        &mut self,
+        directive: &Directive,
+        block: Block,
+        parameter: &Word,
+    ) -> Result<(), ConfError> {
+        if self.dialect == Dialect::Strict {
+            return Err(parameter.invalid_parameter().with_help(OURS));
+        }
+        self.judge_parameter(directive, block, parameter, Verdict::Extension);
+        Ok(())
+    }
+
+    fn judge_parameter(
+        &mut self,
+        directive: &Directive,
+        block: Block,
+        parameter: &Word,
+        verdict: Verdict,
+    ) {
+        let subject = format!("{} {parameter}", directive.name());
+        self.judgements.push(Judgement { subject, span: parameter.span.clone(), block, verdict });
     }
 
     /// Whether anything found so far refuses the configuration.
@@ -159,7 +219,7 @@ impl<'a> Reading<'a> {
             return Err(unknown(name).with_help(help));
         }
         if origin == Origin::Extension && self.dialect == Dialect::Strict {
-            return Err(unknown(name).with_help("this is a word of balancer, not of nginx"));
+            return Err(unknown(name).with_help(OURS));
         }
         let opens = matches!(row.effect, Effect::Open(_));
         if directive.block.is_some() && !opens {
@@ -211,19 +271,30 @@ impl<'a> Reading<'a> {
         result: Result<(), ConfError>,
         verdict: Verdict,
     ) {
+        let (mut subject, mut span) = (directive.name().to_string(), directive.span.clone());
         let verdict = match result {
             Ok(()) => verdict,
-            Err(problem) => {
-                let refused = problem.level == Level::Emerg;
-                let reason = problem.reason.clone();
+            Err(problem) if problem.level == Level::Emerg => {
+                let points_at =
+                    |it: &&Word| problem.span.as_ref().is_some_and(|at| at.is_same_place(&it.span));
+                if let Some(word) = directive.arguments().iter().find(points_at) {
+                    (subject, span) = (format!("{subject} {word}"), word.span.clone());
+                }
+                let (reason, help) = (problem.reason.clone(), problem.help.clone());
                 self.problems.push(problem);
-                if refused { Verdict::Refused(reason) } else { verdict }
+                Verdict::Refused { reason, help }
+            }
+            Err(warning) => {
+                self.problems.push(warning);
+                verdict
             }
         };
-        let subject = directive.name().to_string();
-        self.judgements.push(Judgement { subject, span: directive.span.clone(), block, verdict });
+        self.judgements.push(Judgement { subject, span, block, verdict });
     }
 }
+
+/// The help where only nginx's words are understood.
+const OURS: &str = "this is a word of balancer, not of nginx";
 
 fn unknown(name: &Word) -> ConfError {
     name.refuse(format!("unknown directive \"{name}\""))

@@ -139,6 +139,10 @@ pub struct Declared {
     pub arguments: RangeInclusive<usize>,
     /// Why it is refused, with the way out; `None` when it is not.
     pub refused: Option<&'static str>,
+    /// Why it does nothing; `None` when it does something.
+    pub without_effect: Option<&'static str>,
+    /// Whether it opens a block.
+    pub opens: bool,
     /// Whose word it is.
     pub origin: Origin,
 }
@@ -201,8 +205,21 @@ impl<S> Row<S> {
             Effect::Refused(help) => Some(help),
             _ => None,
         };
-        let arguments = self.arguments.clone();
-        Declared { name: self.name, within: self.within, arguments, refused, origin }
+        let without_effect = match self.effect {
+            Effect::Nothing(reason)
+            | Effect::Checked(_, reason)
+            | Effect::CheckedEach(_, reason) => Some(reason),
+            _ => None,
+        };
+        Declared {
+            name: self.name,
+            within: self.within,
+            arguments: self.arguments.clone(),
+            refused,
+            without_effect,
+            opens: matches!(self.effect, Effect::Open(_)),
+            origin,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A span points into the file it was read from and travels with every word, so that a problem
 //! found long after reading still names its file, line and column.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -105,6 +106,19 @@ impl Span {
     #[must_use]
     pub fn position(&self) -> (usize, usize) {
         self.source.position(self.start)
+    }
+
+    /// Whether another span covers the very same bytes.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source) && self.range() == other.range()
+    }
+
+    /// The bytes as text; malformed UTF-8 is replaced by U+FFFD.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        let end = self.range().end.min(self.source.bytes.len());
+        String::from_utf8_lossy(&self.source.bytes[self.range().start.min(end)..end])
     }
 
     /// The offsets, for slicing.

@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use crate::engine::coding::Then;
 use crate::engine::connection::{After, Connection};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::request::Version;
-use crate::engine::h1::write;
+use crate::engine::head::Head;
 use crate::engine::{Totals, clock};
+use crate::http::filter::Outlet;
 use crate::http::location::Location;
+use crate::http::not_modified::Conditions;
 use crate::http::rewrite::Return;
-use crate::http::{Action, page};
+use crate::http::{Action, browser, page};
 
 /// Statuses after which nginx closes the connection.
-fn closes(status: u16) -> bool {
-    matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501)
+pub(super) fn closes(status: u16) -> bool {
+    matches!(status, 400 | 413 | 414 | 495..=497 | 500 | 501)
 }
 
 impl Connection<'_> {
@@ -31,38 +34,110 @@ impl Connection<'_> {
         location: &Location,
         action: Action<'_>,
     ) -> After {
-        let (status, body, content_type, target) = self.content(exchange, location, action);
-        exchange.status = status;
-        let stays = exchange.request.keep_alive && !closes(status);
+        let is_served = match action {
+            Action::Return(answer) => answer.text.is_some() || answer.status < 400,
+            Action::StubStatus => true,
+            _ => false,
+        };
+        if is_served {
+            self.invite(exchange, location).await;
+        }
+        let (mut status, mut body, content_type, mut target) =
+            self.content(exchange, location, action);
+        if matches!(status, 301 | 302) && location.browsers.refreshes(exchange) {
+            body = Some(browser::refresh_page(&target.take().unwrap_or_default()));
+            status = 200;
+        }
+        // An `error_page` decides on the status of whatever answers in the end.
+        let status = exchange.error_status.take().unwrap_or(status);
         let framing = body_framing(exchange);
-        if exchange.request.version != Version::Http09 {
-            let head = Head {
-                status,
-                content_type: &content_type,
-                length: body.as_ref().map(Vec::len),
-                location: target.as_deref(),
-                stays,
-            };
-            write_head(exchange, location, &head);
+        let status = if status == 200 { held(exchange, location).unwrap_or(200) } else { status };
+        exchange.status = page::sent_status(status);
+        let head = begin(exchange, location, status);
+        if !matches!(status, 204 | 304) {
+            head.content_type.extend_from_slice(content_type.as_bytes());
+            head.content_length = body.as_ref().map(|it| it.len() as u64);
         }
-        let mut out = std::mem::take(&mut exchange.out);
-        exchange.sent_head = out.len() as u64;
-        if !exchange.is_head() {
-            out.extend_from_slice(body.as_deref().unwrap_or_default());
+        if let Some(target) = target {
+            location.redirects.tell(exchange, &target);
         }
-        let sent = self.send(&out, location.core.send_timeout).await;
+        let has_body = body.is_some() && !exchange.is_head() && !matches!(status, 204 | 304);
+        let mut outlet = location.filters.apply(exchange, has_body);
+        let mut out = finish_head(exchange, location);
+        let body = body.filter(|_| has_body);
+        let encoded = body.map(|it| end_body(exchange, location, &mut outlet, &it, &mut out));
+        let sent = match encoded {
+            Some(Err(error)) => Err(error),
+            _ => self.pour(exchange, location, &out).await,
+        };
         out.clear();
         exchange.out = out;
+        self.finish(exchange, sent, framing).await
+    }
+
+    /// Asks a client that waits for it to send the body of its request.
+    ///
+    /// Source: nginx `ngx_http_request_body.c`, `ngx_http_test_expect`.
+    pub(super) async fn invite(&mut self, exchange: &mut Exchange, location: &Location) {
+        if std::mem::take(&mut exchange.request.expects_continue) {
+            // A client that is gone is met again when the answer is sent.
+            let _ = self.send(b"HTTP/1.1 100 Continue\r\n\r\n", location.core.send_timeout).await;
+        }
+    }
+
+    /// Sends bytes of an answer, as fast as `limit_rate` allows, and counts them.
+    pub(super) async fn pour(
+        &mut self,
+        exchange: &mut Exchange,
+        location: &Location,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let timeout = location.core.send_timeout;
+        let Some(pace) = location.filters.limit_rate.pace(exchange) else {
+            exchange.sent += self.send(bytes, timeout).await?;
+            return Ok(());
+        };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match pace.room(exchange.sent, exchange.started, clock::now()) {
+                Ok(room) => {
+                    let (part, later) = rest.split_at(room.min(rest.len()));
+                    let before = exchange.sent;
+                    exchange.sent += self.send(part, timeout).await?;
+                    rest = later;
+                    if !rest.is_empty() {
+                        self.pause(pace.pause(before, exchange.sent)).await;
+                    }
+                }
+                Err(wait) => self.pause(wait).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        self.deadline.arm(time);
+        poll_fn(|context| self.deadline.poll(context)).await;
+    }
+
+    /// Reads what is left of a request whose answer was sent.
+    pub(super) async fn finish(
+        &mut self,
+        exchange: &mut Exchange,
+        sent: io::Result<()>,
+        framing: Framing,
+    ) -> After {
         exchange.ended = clock::now();
-        match sent {
-            Ok(sent) => exchange.sent += sent,
-            Err(_) => return After::Close,
+        if let Err(error) = sent {
+            let is_late = error.kind() == io::ErrorKind::TimedOut;
+            return if is_late { After::Late } else { After::Close };
         }
         exchange.completed = true;
         let has_rest = !framing.is_over();
+        let stays = exchange.request.keep_alive;
         if stays && (!has_rest || self.discard(exchange, framing).await) {
             After::Keep
-        } else if has_rest || closes(status) {
+        } else if has_rest || closes(exchange.status) {
             After::Linger
         } else {
             After::Close
@@ -72,22 +147,35 @@ impl Connection<'_> {
     /// Status, body, type and target of an answer.
     fn content(
         &self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         location: &Location,
         action: Action<'_>,
     ) -> (u16, Option<Vec<u8>>, String, Option<Vec<u8>>) {
         let html = || "text/html".to_owned();
-        let page = |status| page::body(status, location.core.server, pads(exchange));
+        let pads = location.browsers.pads(exchange);
+        let page = |status| page::body(status, location.core.server, pads);
         match action {
             Action::Return(answer) => returned(exchange, location, answer, page),
             Action::StubStatus => {
                 let body = stub_status(&self.shared.stats.totals());
                 (200, Some(body.into_bytes()), "text/plain".to_owned(), None)
             }
-            Action::Status(status) => {
-                (status, Some(page(status).unwrap_or_default()), html(), None)
+            Action::Redirect(status) => {
+                exchange.error_status = None;
+                let target = exchange.redirect.take().unwrap_or_default();
+                (status, page(status), html(), Some(target))
             }
-            Action::Forward(_) | Action::Close => (500, page(500), html(), None),
+            Action::Status(status) => {
+                let status = exchange.error_status.unwrap_or(status);
+                let target = exchange.redirect.take();
+                match page(status) {
+                    Some(body) => (status, Some(body), html(), target),
+                    None => (status, Some(Vec::new()), String::new(), target),
+                }
+            }
+            Action::Forward(_) | Action::Close | Action::Lead | Action::File => {
+                (500, page(500), html(), None)
+            }
         }
     }
 
@@ -120,58 +208,32 @@ impl Connection<'_> {
 }
 
 fn returned(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     location: &Location,
     answer: &Return,
     page: impl Fn(u16) -> Option<Vec<u8>>,
 ) -> (u16, Option<Vec<u8>>, String, Option<Vec<u8>>) {
     let mut text = Vec::new();
+    exchange.status = exchange.error_status.unwrap_or(answer.status);
     if let Some(template) = &answer.text {
         template.write(exchange, &mut text);
     }
-    let html = || "text/html".to_owned();
-    if answer.is_redirect() && answer.text.is_some() {
-        return (answer.status, page(answer.status), html(), Some(absolute(exchange, text)));
-    }
+    let target = exchange.redirect.take();
     match (&answer.text, answer.status) {
         (_, 204) => (204, None, String::new(), None),
         (Some(_), status) => {
-            (status, Some(text), location.core.content_type(&exchange.path).to_owned(), None)
+            let kind = location.core.content_type(&exchange.path).to_owned();
+            (status, Some(text), kind, target)
         }
-        (None, status @ 400..) => (status, Some(page(status).unwrap_or_default()), html(), None),
-        (None, status) => (status, Some(Vec::new()), String::new(), None),
+        (None, status @ 400..) if let Some(page) = page(status) => {
+            (status, Some(page), "text/html".to_owned(), None)
+        }
+        (None, status) => {
+            let is_redirect = matches!(status, 301..=303 | 307 | 308);
+            let kind = if is_redirect { "" } else { location.core.content_type(&exchange.path) };
+            (status, Some(Vec::new()), kind.to_owned(), None)
+        }
     }
-}
-
-/// Makes a target that starts with `/` absolute, as `absolute_redirect on` does.
-fn absolute(exchange: &Exchange, target: Vec<u8>) -> Vec<u8> {
-    if target.first() != Some(&b'/') {
-        return target;
-    }
-    let mut out = b"http://".to_vec();
-    if exchange.host.is_empty() {
-        let name = exchange.server.as_ref().map_or("", |it| it.name.as_str());
-        out.extend_from_slice(name.as_bytes());
-    } else {
-        out.extend_from_slice(&exchange.host);
-    }
-    let port = exchange.client.as_ref().and_then(|it| it.local).map(|it| it.port());
-    if let Some(port) = port.filter(|it| *it != 80) {
-        out.push(b':');
-        write::decimal(&mut out, u64::from(port));
-    }
-    out.extend_from_slice(&target);
-    out
-}
-
-/// Whether the browser is one that replaces short error pages by its own.
-fn pads(exchange: &Exchange) -> bool {
-    let hash = crate::engine::h1::field::hash(b"user-agent");
-    let agent = exchange.field(hash, b"user-agent").map(|it| exchange.text(it.value));
-    agent.is_some_and(|it| {
-        memchr::memmem::find(it, b"MSIE ").is_some()
-            || memchr::memmem::find(it, b"Chrome/").is_some()
-    })
 }
 
 fn stub_status(totals: &Totals) -> String {
@@ -185,71 +247,66 @@ fn stub_status(totals: &Totals) -> String {
 /// How the request's body ends, nothing of it read yet.
 pub(super) fn body_framing(exchange: &Exchange) -> Framing {
     match exchange.request.content_length {
+        _ if exchange.held == Some(0) => Framing::Empty,
+        _ if exchange.held.is_some() => Framing::Length(exchange.held.unwrap_or_default()),
         _ if exchange.request.chunked => Framing::chunked(),
         Some(length) => Framing::Length(length),
         None => Framing::Empty,
     }
 }
 
-struct Head<'a> {
-    status: u16,
-    content_type: &'a str,
-    length: Option<usize>,
-    location: Option<&'a [u8]>,
-    stays: bool,
+/// What is sent instead of an answer that the client has, or does not want: 412, 304 or nothing.
+fn held(exchange: &Exchange, location: &Location) -> Option<u16> {
+    Conditions::of(exchange).status(None, None, location.files.since)
 }
 
-/// Writes the head of a local answer, in nginx's order.
-fn write_head(exchange: &mut Exchange, location: &Location, head: &Head<'_>) {
+/// Begins the head of an answer of ours.
+pub(super) fn begin<'a>(
+    exchange: &'a mut Exchange,
+    location: &Location,
+    status: u16,
+) -> &'a mut Head {
+    let head = &mut exchange.head;
+    head.clear();
+    head.status = page::sent_status(status);
+    head.reason.extend_from_slice(page::reason(status).as_bytes());
+    head.stays = exchange.request.keep_alive && !closes(status);
+    head.keep_alive = location.core.keepalive_header;
+    if !exchange.binding_cookie.is_empty() {
+        head.add(b"Set-Cookie", &exchange.binding_cookie);
+    }
+    head.fields.extend_from_slice(&exchange.kept_fields);
+    head
+}
+
+/// Writes the head, for which the exchange's own memory is taken.
+pub(super) fn finish_head(exchange: &mut Exchange, location: &Location) -> Vec<u8> {
+    exchange.request.keep_alive = exchange.head.stays;
     let mut out = std::mem::take(&mut exchange.out);
     out.clear();
-    let sent = page::sent_status(head.status);
-    write::status_line(&mut out, sent, page::reason(head.status).as_bytes());
-    write::field(&mut out, b"Server", location.core.server.as_bytes());
-    clock::with_date(|date| write::field(&mut out, b"Date", date));
-    if head.length.is_some_and(|it| it > 0) && !head.content_type.is_empty() {
-        write::field(&mut out, b"Content-Type", head.content_type.as_bytes());
+    if exchange.request.version != Version::Http09 {
+        exchange.head.write(location.core.server, &mut out);
     }
-    if let Some(length) = head.length {
-        out.extend_from_slice(b"Content-Length: ");
-        write::decimal(&mut out, length as u64);
-        out.extend_from_slice(b"\r\n");
-    }
-    if let Some(target) = head.location {
-        write::field(&mut out, b"Location", target);
-    }
-    connection(&mut out, location, head.stays);
-    added(&mut out, exchange, location, head.status);
-    out.extend_from_slice(b"\r\n");
-    exchange.out = out;
+    exchange.sent_head = out.len() as u64;
+    out
 }
 
-/// Appends `Connection` and, where it is configured, `Keep-Alive`.
-pub(super) fn connection(out: &mut Vec<u8>, location: &Location, stays: bool) {
-    if !stays {
-        out.extend_from_slice(b"Connection: close\r\n");
-        return;
+/// Writes the last bytes of a body, and what follows it.
+pub(super) fn end_body(
+    exchange: &mut Exchange,
+    location: &Location,
+    outlet: &mut Outlet,
+    data: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let Some(coding) = &mut outlet.coding else {
+        out.extend_from_slice(data);
+        return Ok(());
+    };
+    coding.encode(data, Then::End, out)?;
+    exchange.compressed = coding.ratio();
+    if outlet.has_trailers {
+        location.filters.trail(exchange, out);
     }
-    out.extend_from_slice(b"Connection: keep-alive\r\n");
-    if let Some(timeout) = location.core.keepalive_header {
-        out.extend_from_slice(b"Keep-Alive: timeout=");
-        write::decimal(out, timeout.as_secs());
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// Appends the `add_header` lines that go with a status.
-pub(super) fn added(out: &mut Vec<u8>, exchange: &Exchange, location: &Location, status: u16) {
-    for add in location.add_headers.iter().filter(|it| it.applies_to(status)) {
-        let line = out.len();
-        out.extend_from_slice(&add.name);
-        out.extend_from_slice(b": ");
-        let value = out.len();
-        add.value.write(exchange, out);
-        if out.len() == value {
-            out.truncate(line);
-        } else {
-            out.extend_from_slice(b"\r\n");
-        }
-    }
+    Ok(())
 }

@@ -5,9 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
-
-use crate::engine::Stream;
 
 /// Room of a fresh buffer, in bytes: a head and a small body, in one read.
 pub const ROOM: usize = 16 * 1024;
@@ -106,10 +105,10 @@ impl Input {
     /// Reads once into the room that is left; 0 bytes mean the other side has ended.
     ///
     /// Call only while [`Input::has_room`].
-    pub fn poll_fill(
+    pub fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         context: &mut Context<'_>,
-        from: &mut Stream,
+        from: &mut S,
     ) -> Poll<io::Result<usize>> {
         debug_assert!(self.has_room(), "a read without room looks like the end");
         Poll::Ready(Ok(ready!(poll_read_buf(Pin::new(from), context, &mut self.bytes))?))

@@ -9,21 +9,28 @@ use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::server::ShutdownWatch;
-use policy::Time;
 
-use crate::engine::buffer;
 use crate::engine::clock;
-use crate::engine::exchange::{Client, Exchange};
+use crate::engine::exchange::{Client, Exchange, MOST_CHANGES};
 use crate::engine::failure::Abort;
-use crate::engine::h1::body::Framing;
 use crate::engine::h1::request::{Limits, Progress, Refusal};
 use crate::engine::timer::Deadline;
-use crate::engine::{Shared, Stream, WorkerStats};
+use crate::engine::{Shared, Stream, WorkerStats, reset};
+use crate::http::Action;
+use crate::http::closing::Closing;
 use crate::http::location::Location;
-use crate::http::{self, Action};
 use crate::logs::{self, Level};
 use crate::snapshot::{Bind, Snapshot};
 use crate::upstream::backend::add;
+
+mod count;
+mod spare;
+mod unread;
+
+pub(super) use self::count::Closed;
+use self::count::During;
+use self::spare::{fresh, recycle};
+use self::unread::{Gone, Unread};
 
 /// Serves the connections of one listener on one worker.
 #[derive(Debug)]
@@ -43,6 +50,14 @@ impl HttpApp {
 #[async_trait]
 impl ServerApp for HttpApp {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        self.serve(stream, self.shared.snapshot.load_full()).await;
+        None
+    }
+}
+
+impl HttpApp {
+    /// Serves a connection by a configuration, and by those that follow it.
+    pub async fn serve(&self, stream: Stream, snapshot: Arc<Snapshot>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
         let (address, local) = match stream.get_socket_digest() {
@@ -55,7 +70,9 @@ impl ServerApp for HttpApp {
         let name =
             address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string());
         let serial = self.shared.stats.next_serial();
-        let client = Client { address, name, local, serial, accepted: clock::now() };
+        let generation = snapshot.generation;
+        let shared = Arc::clone(&self.shared);
+        let client = Client { address, name, local, serial, accepted: clock::now(), shared };
         let connection = Connection {
             shared: &self.shared,
             stats: &self.stats,
@@ -65,39 +82,18 @@ impl ServerApp for HttpApp {
             deadline: Deadline::new(),
             served: 0,
             idle_timeout: Duration::ZERO,
+            closing: Closing::default(),
+            generation,
+            snapshot,
         };
-        connection.serve().await;
-        None
-    }
-}
-
-/// Counts a connection as closed when it is, whatever ends it.
-struct Closed<'a>(&'a WorkerStats);
-
-impl Drop for Closed<'_> {
-    fn drop(&mut self) {
-        add(&self.0.closed, 1);
-        // A panic ends the one connection it happens on.
-        if std::thread::panicking() {
-            add(&self.0.panics, 1);
-            tracing::error!(severity = "alert", "A request panicked");
-        }
-    }
-}
-
-/// A state that `stub_status` counts, left when dropped.
-struct During<'a>(&'a [std::sync::atomic::AtomicU64; 2]);
-
-impl<'a> During<'a> {
-    fn start(counts: &'a [std::sync::atomic::AtomicU64; 2]) -> Self {
-        add(&counts[0], 1);
-        Self(counts)
-    }
-}
-
-impl Drop for During<'_> {
-    fn drop(&mut self) {
-        add(&self.0[1], 1);
+        let mut serving = std::pin::pin!(connection.serve());
+        poll_fn(|context| {
+            if self.shared.is_cut(generation) {
+                return Poll::Ready(());
+            }
+            serving.as_mut().poll(context)
+        })
+        .await;
     }
 }
 
@@ -110,6 +106,16 @@ pub(super) enum After {
     Linger,
     /// It is closed at once.
     Close,
+    /// It is closed at once, as one whose client took too long.
+    Late,
+}
+
+/// What an attempt to have a request served came to.
+pub(super) enum Outcome<'s> {
+    /// The client has its answer, or gets none.
+    Over(After),
+    /// This is to be answered instead.
+    Answer(Action<'s>),
 }
 
 /// A client's connection.
@@ -122,120 +128,163 @@ pub(super) struct Connection<'a> {
     pub(super) deadline: Deadline,
     served: u64,
     /// How long the connection may be idle before its next request.
-    idle_timeout: Duration,
-}
-
-/// Why a head was not read to its end.
-enum Unread {
-    /// The client closed or failed.
-    Gone,
-    /// `client_header_timeout` has passed.
-    Timeout,
-    /// It must not be served.
-    Refused(Refusal),
+    pub(super) idle_timeout: Duration,
+    /// How it ends.
+    pub(super) closing: Closing,
+    /// That of the configuration it was accepted under.
+    generation: u64,
+    /// The configuration in force when it was last looked for: the newest one that listens on the
+    /// connection's address.
+    snapshot: Arc<Snapshot>,
 }
 
 impl Connection<'_> {
     async fn serve(mut self) {
         let mut idle = self.header_timeout();
         while let Some(mut exchange) = self.wait(idle).await {
-            let after = loop {
-                let after = self.exchange(&mut exchange).await;
-                let more = !exchange.input.unread().is_empty();
-                exchange.next_request();
-                if after != After::Keep || !more {
-                    break after;
-                }
-                exchange.pipelined = true;
-            };
+            // Boxed, so that an idle connection keeps no room for what a request needs.
+            let after = Box::pin(self.busy(&mut exchange)).await;
             recycle(exchange);
             match after {
                 After::Keep => {}
-                After::Linger => return self.linger().await,
-                After::Close => return,
+                After::Linger if self.closing.lingers => return self.linger().await,
+                After::Close if self.closing.lingers_always => return self.linger().await,
+                After::Late if self.closing.resets => {
+                    // A connection that cannot be reset is closed as any other.
+                    let _ = reset::on_close(&self.stream);
+                    return;
+                }
+                After::Linger | After::Close | After::Late => return,
             }
             idle = self.idle_timeout;
         }
     }
 
+    /// Follows a reload, unless the address is not listened on any more; whether it still is.
+    fn follow(&mut self) -> bool {
+        let newest = self.shared.snapshot.load();
+        if newest.generation == self.snapshot.generation {
+            return true;
+        }
+        let is_served = newest.listener(self.bind).is_some();
+        if is_served {
+            self.snapshot = Arc::clone(&newest);
+        }
+        is_served
+    }
+
+    /// Whether the connection takes no request after the one it serves: the program ends, or
+    /// serves by another configuration than when the connection was accepted.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.shared.is_stopping() || self.shared.snapshot.load().generation != self.generation
+    }
+
+    /// Serves requests until none has begun to arrive.
+    async fn busy(&mut self, exchange: &mut Exchange) -> After {
+        loop {
+            let after = self.exchange(exchange).await;
+            let more = !exchange.input.unread().is_empty();
+            exchange.next_request();
+            if after != After::Keep || !more {
+                return after;
+            }
+            exchange.pipelined = true;
+        }
+    }
+
     fn header_timeout(&self) -> Duration {
-        let snapshot = self.shared.snapshot.load();
-        snapshot.listener(self.bind).map_or(Duration::ZERO, |it| it.servers.entrance.header_timeout)
+        self.snapshot
+            .listener(self.bind)
+            .map_or(Duration::ZERO, |it| it.servers.entrance.header_timeout)
     }
 
     /// Waits for the first bytes of a request. Until they come the connection owns no buffer.
     async fn wait(&mut self, timeout: Duration) -> Option<Box<Exchange>> {
         let _waiting = During::start(&self.stats.waiting);
-        self.deadline.arm(timeout);
-        poll_fn(|context| {
+        self.deadline.arm_idle(timeout);
+        let mut is_last = false;
+        let began = clock::now();
+        let waited = poll_fn(|context| {
             let mut exchange = fresh();
             match exchange.input.poll_fill(context, &mut self.stream) {
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    recycle(exchange);
-                    Poll::Ready(None)
-                }
-                Poll::Ready(Ok(_)) => Poll::Ready(Some(exchange)),
+                Poll::Ready(read) => Poll::Ready(match Gone::of(read) {
+                    None => Ok(exchange),
+                    Some(gone) => {
+                        recycle(exchange);
+                        Err(Some(gone))
+                    }
+                }),
                 Poll::Pending => {
                     recycle(exchange);
-                    let ends = self.shared.is_stopping() || self.deadline.poll(context).is_ready();
-                    if ends { Poll::Ready(None) } else { Poll::Pending }
+                    // A client may be sending its next request just now: it is answered, and told
+                    // that the connection ends, which a connection that is closed tells nobody.
+                    let ends = !self.follow() || self.shared.is_stopping();
+                    if ends && !std::mem::replace(&mut is_last, true) {
+                        let least =
+                            self.closing.least_idle.saturating_sub(clock::now().since(began));
+                        self.deadline.arm(LAST_REQUEST.max(least).min(timeout));
+                    }
+                    self.deadline.poll(context).map(|()| Err(None))
                 }
             }
-        })
-        .await
+        });
+        match waited.await {
+            Ok(exchange) => Some(exchange),
+            Err(gone) => {
+                if gone.is_some() || !is_last {
+                    self.tell_waited(gone.as_ref());
+                }
+                None
+            }
+        }
     }
 
     /// Serves one request whose first bytes have arrived.
     async fn exchange(&mut self, exchange: &mut Exchange) -> After {
         exchange.started = clock::now();
+        exchange.changes_left = MOST_CHANGES;
         exchange.client = Some(Arc::clone(&self.client));
         self.served += 1;
         exchange.serial = self.served;
-        let snapshot: Arc<Snapshot> = self.shared.snapshot.load_full();
+        self.follow();
+        let snapshot = Arc::clone(&self.snapshot);
         let Some(listener) = snapshot.listener(self.bind) else { return After::Close };
         let servers = &listener.servers;
         let limits = &servers.entrance.limits;
         let head = self.read_head(exchange, limits, servers.entrance.header_timeout).await;
         let mut refused = match head {
             Ok(()) => None,
-            Err(Unread::Gone) => return After::Close,
-            Err(Unread::Timeout) => {
-                exchange.status = 408;
-                exchange.ended = clock::now();
-                logs::access(exchange, &servers.find(b"").fallback);
-                return After::Close;
-            }
+            Err(Unread::Gone(gone)) => return self.give_up(exchange, servers, Some(gone)),
+            Err(Unread::Timeout) => return self.give_up(exchange, servers, None),
             Err(Unread::Refused(refusal)) => Some(refusal),
         };
         add(&self.stats.requests, 1);
         exchange.received = exchange.request.end as u64;
+        let mut is_bad_path = false;
         if refused.is_none() {
             exchange.input.keep_head(exchange.request.end);
-            if exchange.split_path(servers.entrance.merge_slashes).is_err() {
+            is_bad_path = exchange.split_path(servers.entrance.merge_slashes).is_err();
+            if is_bad_path {
+                // nginx has refused it before it reads this line.
+                exchange.request.host = None;
                 refused = Some(Refusal { status: 400, reason: "client sent invalid request" });
             }
         }
-        let server = servers.find(&exchange.host);
+        let server = servers.find(&exchange.host, &exchange.scratch);
         exchange.server = Some(Arc::clone(server));
-        let (location, action) = if let Some(refusal) = refused {
-            logs::note(Level::Info, exchange, refusal.reason, "reading client request headers");
+        let refused = refused.map(|refusal| {
+            let is_line = is_bad_path || !exchange.request.has_line();
+            let part = if is_line { "line" } else { "headers" };
+            let action = &format!("reading client request {part}");
+            logs::note(Level::Info, exchange, refusal.reason, action);
             exchange.request.keep_alive = false;
-            (&server.fallback, Action::Status(refusal.status))
-        } else {
-            let location = server.location(&exchange.path);
-            (location, http::decide(exchange, location))
-        };
-        self.idle_timeout = location.core.keepalive_timeout.unwrap_or_default();
-        exchange.request.keep_alive &= self.may_stay(location, exchange.started);
-        let after = match action {
-            Action::Forward(proxy) => self.forward(exchange, location, proxy).await,
-            Action::Close => {
-                exchange.status = 444;
-                exchange.ended = clock::now();
-                After::Close
-            }
-            answer => self.answer(exchange, location, answer).await,
-        };
+            Action::Status(refusal.status)
+        });
+        let guards = server.fallback.guards.as_ref();
+        if let Some(real_ip) = guards.and_then(|it| it.real_ip.as_ref()) {
+            real_ip.apply(exchange);
+        }
+        let (location, after) = self.process(exchange, server, refused).await;
         let method = exchange.text(exchange.request.method);
         let took = exchange.ended.since(exchange.started);
         server.counters.observe(exchange.status, method, took);
@@ -243,19 +292,15 @@ impl Connection<'_> {
         after
     }
 
-    /// The client's address, `None` on a Unix socket.
-    pub(super) fn client_address(&self) -> Option<std::net::SocketAddr> {
-        self.client.address
-    }
-
     /// Whether the limits of the location allow another request after this one.
-    fn may_stay(&self, location: &Location, now: Time) -> bool {
+    pub(super) fn may_stay(&self, exchange: &Exchange, location: &Location) -> bool {
         let core = &location.core;
-        let age = || now.since(self.client.accepted);
+        let age = || exchange.started.since(self.client.accepted);
         core.keepalive_timeout.is_some_and(|it| !it.is_zero())
             && self.served < core.keepalive_requests
+            && !location.browsers.closes(exchange)
             && age() < core.keepalive_time
-            && !self.shared.is_stopping()
+            && !self.is_leaving()
     }
 
     async fn read_head(
@@ -277,124 +322,35 @@ impl Connection<'_> {
                 is_armed = true;
             }
             if !exchange.input.has_room() {
-                exchange.input.bytes.reserve(limits.head);
+                exchange.input.bytes.reserve(limits.head());
             }
             let read =
                 poll_fn(|context| match exchange.input.poll_fill(context, &mut self.stream) {
                     Poll::Pending => self.deadline.poll(context).map(|()| Err(Unread::Timeout)),
-                    Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Unread::Gone)),
-                    Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+                    Poll::Ready(read) => {
+                        Poll::Ready(Gone::of(read).map_or(Ok(()), |it| Err(Unread::Gone(it))))
+                    }
                 });
             read.await?;
         }
     }
 
-    /// Reads and drops a body nobody asked for; false when the client does not finish it in time.
-    pub(super) async fn discard(&mut self, exchange: &mut Exchange, mut framing: Framing) -> bool {
-        use crate::engine::h1::chunked::Step;
-        self.deadline.arm(LINGERING_TIME);
-        loop {
-            match framing.step(exchange.input.unread()) {
-                Ok(Step::Data { skip, data }) => exchange.input.at += skip + data,
-                Ok(Step::End { skip }) => {
-                    exchange.input.at += skip;
-                    return true;
-                }
-                Ok(Step::More { skip }) => {
-                    exchange.input.at += skip;
-                    exchange.input.compact();
-                    let read = poll_fn(|context| {
-                        match exchange.input.poll_fill(context, &mut self.stream) {
-                            Poll::Pending => self.deadline.poll(context).map(|()| false),
-                            Poll::Ready(read) => Poll::Ready(read.is_ok_and(|it| it > 0)),
-                        }
-                    });
-                    if !read.await {
-                        return false;
-                    }
-                }
-                Err(_) => return false,
-            }
-        }
-    }
-
-    /// Ends our side, then reads what the client still sends, so that it can read the answer.
-    async fn linger(mut self) {
-        use tokio::io::AsyncWrite;
-        let ended = poll_fn(|context| std::pin::Pin::new(&mut self.stream).poll_shutdown(context));
-        if ended.await.is_err() {
-            return;
-        }
-        let until = clock::now() + LINGERING_TIME;
-        let mut rest = buffer::Input { bytes: buffer::take(), ..buffer::Input::default() };
-        while clock::now() < until {
-            rest.bytes.clear();
-            self.deadline.arm(LINGERING_TIMEOUT);
-            let read = poll_fn(|context| match rest.poll_fill(context, &mut self.stream) {
-                Poll::Pending if self.shared.is_stopping() => Poll::Ready(false),
-                Poll::Pending => self.deadline.poll(context).map(|()| false),
-                Poll::Ready(read) => Poll::Ready(read.is_ok_and(|it| it > 0)),
-            });
-            if !read.await {
-                break;
-            }
-        }
-        buffer::give(rest.bytes);
-    }
-
     /// Ends an exchange whose client gets no answer, or a last one.
-    pub(super) async fn abort(
-        &mut self,
-        exchange: &mut Exchange,
-        location: &Location,
-        abort: Abort,
-    ) -> After {
+    pub(super) fn abort<'s>(exchange: &mut Exchange, abort: Abort) -> Outcome<'s> {
         exchange.request.keep_alive = false;
         match abort {
             Abort::ClientGone | Abort::ClientTimeout => {
                 exchange.status = abort.status();
                 exchange.ended = clock::now();
-                After::Close
+                let is_late = abort == Abort::ClientTimeout;
+                Outcome::Over(if is_late { After::Late } else { After::Close })
             }
-            Abort::BadBody | Abort::TooLarge => {
-                self.answer(exchange, location, Action::Status(abort.status())).await
+            Abort::BadBody | Abort::TooLarge | Abort::Own => {
+                Outcome::Answer(Action::Status(abort.status()))
             }
         }
     }
 }
 
-/// nginx's `lingering_time`.
-const LINGERING_TIME: Duration = Duration::from_secs(30);
-/// nginx's `lingering_timeout`.
-const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
-
-thread_local! {
-    #[expect(clippy::vec_box, reason = "an exchange is large, and moves from hand to hand")]
-    static UNUSED: std::cell::RefCell<Vec<Box<Exchange>>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
-/// An exchange with room to read into.
-fn fresh() -> Box<Exchange> {
-    let mut exchange = UNUSED.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if exchange.input.bytes.capacity() == 0 {
-        exchange.input.bytes = buffer::take();
-    }
-    exchange
-}
-
-/// Keeps an exchange's memory for the next connection of this worker that needs one.
-fn recycle(mut exchange: Box<Exchange>) {
-    /// A worker has few exchanges at a time that are neither waiting nor served.
-    const KEPT: usize = 16;
-    exchange.client = None;
-    exchange.server = None;
-    let plain = |it: &Vec<u8>| it.capacity() < 2 * buffer::ROOM;
-    if plain(&exchange.input.bytes) && plain(&exchange.reply.bytes) {
-        UNUSED.with_borrow_mut(|unused| {
-            if unused.len() < KEPT {
-                exchange.input.bytes.clear();
-                unused.push(exchange);
-            }
-        });
-    }
-}
+/// How long an idle connection has for one more request when it is to end.
+const LAST_REQUEST: Duration = Duration::from_millis(500);

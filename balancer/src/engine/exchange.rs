@@ -1,18 +1,29 @@
 //! What one request carries from phase to phase, whatever protocol brought it.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Time;
 
+use crate::engine::Shared;
 use crate::engine::buffer::Input;
 use crate::engine::h1::field::{Field, Piece};
-use crate::engine::h1::request::Request;
+use crate::engine::h1::request::{Request, Version};
 use crate::engine::h1::response::Response;
 use crate::engine::h1::target::{self, BadPath};
+use crate::engine::head::Head;
+use crate::engine::spool::Spool;
+use crate::http::limit_conn::Place;
+use crate::http::location::Location;
 use crate::http::server::Server;
+use crate::upstream::sticky::Bound;
 use crate::upstream::{Backend, Tried};
+use crate::variable::Scratch;
+
+/// nginx's `NGX_HTTP_MAX_URI_CHANGES`, and one.
+pub const MOST_CHANGES: u8 = 11;
 
 /// Who sits at the other end of a client connection.
 #[derive(Debug)]
@@ -27,6 +38,8 @@ pub struct Client {
     pub serial: u64,
     /// When it was accepted.
     pub accepted: Time,
+    /// What all connections have in common.
+    pub shared: Arc<Shared>,
 }
 
 /// One attempt to have the request served by an upstream.
@@ -46,6 +59,12 @@ pub struct Attempt {
     pub response: Option<Duration>,
     /// Bytes of the answer's body.
     pub length: u64,
+    /// Bytes sent to the server.
+    pub sent: u64,
+    /// Bytes that came from it.
+    pub received: u64,
+    /// Whether the attempts before it were of another pass: the request was led here from within.
+    pub begins_pass: bool,
 }
 
 /// One request and all that has become of it so far. Reused from request to request.
@@ -53,6 +72,14 @@ pub struct Attempt {
 pub struct Exchange {
     /// Who asks; `None` only before the first request.
     pub client: Option<Arc<Client>>,
+    /// Who is connected, where a header of theirs tells who asks.
+    pub peer: Option<Arc<Client>>,
+    /// `$limit_req_status`
+    pub limit_req: Option<&'static str>,
+    /// `$limit_conn_status`
+    pub limit_conn: Option<&'static str>,
+    /// Where the request counts for `limit_conn`.
+    pub places: Vec<Place>,
     /// The virtual server that was chosen.
     pub server: Option<Arc<Server>>,
     /// The client's bytes: the head, then what follows it.
@@ -61,8 +88,55 @@ pub struct Exchange {
     pub request: Request,
     /// `$uri`: the path locations are matched with.
     pub path: Vec<u8>,
-    /// Query of the target, a piece of `input`; empty when there is none.
-    pub args: Piece,
+    /// `$args`: what follows the question mark of the target; empty when there is none.
+    pub args: Vec<u8>,
+    /// Whether path or query are not those of the request line any more.
+    pub has_own_target: bool,
+    /// Whether a `rewrite … break` or `break` after a change of the path has settled the path
+    /// against the location's own.
+    pub is_settled: bool,
+    /// Whether `rewrite` has changed the path since the location was found.
+    pub is_rewritten: bool,
+    /// Whether the request was led here from within; `internal` locations serve only such ones.
+    pub is_internal: bool,
+    /// How often the path may still change.
+    pub changes_left: u8,
+    /// Whether its body was refused; the page that tells of it is not.
+    pub has_refused_body: bool,
+    /// Stands in for the client's method after an `error_page`.
+    pub own_method: Option<&'static [u8]>,
+    /// Status that `error_page` decided on, whatever the answer says.
+    pub error_status: Option<u16>,
+    /// Whether `error_page` has been followed.
+    pub has_error_page: bool,
+    /// Number of the location that serves it, `None` for the server itself.
+    pub location: Option<usize>,
+    /// Where a redirect of ours leads.
+    pub redirect: Option<Vec<u8>>,
+    /// Bytes of the request's body that stand behind its head, once it has been read whole.
+    pub held: Option<u64>,
+    /// The request's body, where it is too large for memory.
+    pub spooled: Option<Spool>,
+    /// Whether the request's body has been passed on as it arrived.
+    pub has_streamed: bool,
+    /// Header lines of an answer that outlive it: of one with `X-Accel-Redirect`, or of a file that
+    /// does not have the bytes asked for.
+    pub kept_fields: Vec<u8>,
+    /// The value of the cookie that binds the client to the server of the last attempt; empty
+    /// where none does.
+    pub binding_cookie: Vec<u8>,
+    /// What the request said it is bound to.
+    pub bound: Bound,
+    /// Early hints that were not sent yet.
+    pub hints: Vec<u8>,
+    /// Variables that the configuration defines.
+    pub scratch: Scratch,
+    /// What the last `proxy_pass` named; empty before one.
+    pub proxy_host: Vec<u8>,
+    /// What it asks for by the variables of that `proxy_pass`, `None` where they do not say.
+    pub proxy_uri: Option<Vec<u8>>,
+    /// `$request_id`, once it has been asked for.
+    pub id: OnceCell<[u64; 2]>,
     /// `$host`: lower case, without port.
     pub host: Vec<u8>,
     /// When its first byte was read.
@@ -79,6 +153,14 @@ pub struct Exchange {
     pub attempts: Vec<Attempt>,
     /// Servers that are not picked again.
     pub tried: Tried,
+    /// The head of the answer.
+    pub head: Head,
+    /// `$limit_rate`, where the request or the upstream has set it.
+    pub limit_rate: Option<u64>,
+    /// Bytes into the compressor, and out of it.
+    pub compressed: Option<(u64, u64)>,
+    /// Lines that followed the body of the answer.
+    pub trailers: Vec<u8>,
     /// Heads are written here.
     pub out: Vec<u8>,
     /// Status of the answer, as logged; 0 before there is one.
@@ -99,14 +181,43 @@ impl Exchange {
     /// Makes ready for the next request of the connection; bytes that follow this one stay.
     pub fn next_request(&mut self) {
         self.input.next_message();
+        self.peer = None;
+        self.limit_req = None;
+        self.limit_conn = None;
+        self.places.clear();
         self.request.clear();
         self.response.clear();
         self.path.clear();
         self.host.clear();
-        self.args = Piece::default();
+        self.args.clear();
+        self.has_own_target = false;
+        self.is_settled = false;
+        self.is_rewritten = false;
+        self.is_internal = false;
+        self.has_refused_body = false;
+        self.own_method = None;
+        self.error_status = None;
+        self.has_error_page = false;
+        self.redirect = None;
+        self.location = None;
+        self.held = None;
+        self.spooled = None;
+        self.has_streamed = false;
+        self.kept_fields.clear();
+        self.binding_cookie.clear();
+        self.hints.clear();
+        self.bound = Bound::default();
+        self.scratch.clear();
+        self.proxy_host.clear();
+        self.proxy_uri = None;
+        self.id.take();
         self.reply.restart();
         self.attempts.clear();
         self.tried.clear();
+        self.head.clear();
+        self.limit_rate = None;
+        self.compressed = None;
+        self.trailers.clear();
         self.out.clear();
         self.status = 0;
         self.sent = 0;
@@ -121,12 +232,12 @@ impl Exchange {
     pub fn split_path(&mut self, merge_slashes: bool) -> Result<(), BadPath> {
         let whole = self.request.path_and_query;
         let bytes = whole.of(&self.input.bytes);
+        // A fragment belongs to neither path nor query.
+        let bytes = &bytes[..memchr::memchr(b'#', bytes).unwrap_or(bytes.len())];
         let question = memchr::memchr(b'?', bytes);
         let path = &bytes[..question.unwrap_or(bytes.len())];
-        self.args = match question {
-            Some(at) => Piece::new(whole.start() + at + 1, whole.end()),
-            None => Piece::new(whole.end(), whole.end()),
-        };
+        self.args.clear();
+        self.args.extend_from_slice(question.map_or(b"", |at| &bytes[at + 1..]));
         self.path.clear();
         if path.is_empty() {
             self.path.push(b'/');
@@ -139,6 +250,45 @@ impl Exchange {
         self.host.clear();
         self.host.extend(name.iter().map(u8::to_ascii_lowercase));
         Ok(())
+    }
+
+    /// Leads the request to another path, as from within; false when that was done too often.
+    pub fn lead_to(&mut self, path: &[u8], args: &[u8]) -> bool {
+        self.path.clear();
+        self.path.extend_from_slice(path);
+        self.args.clear();
+        self.args.extend_from_slice(args);
+        self.has_own_target = true;
+        self.is_settled = false;
+        self.lead_within()
+    }
+
+    /// Leads the request to another location with the same path; false when that was done too
+    /// often.
+    pub fn lead_within(&mut self) -> bool {
+        self.is_internal = true;
+        self.is_rewritten = false;
+        self.changes_left -= 1;
+        self.changes_left > 0
+    }
+
+    /// Whether the path of the request line had escapes in it.
+    pub fn has_escapes(&self) -> bool {
+        let whole = self.text(self.request.path_and_query);
+        let path = whole.split(|it| *it == b'?').next().unwrap_or_default();
+        memchr::memchr2(b'%', b'+', path).is_some()
+    }
+
+    /// The method: the client's, unless an `error_page` made it GET.
+    pub fn method(&self) -> &[u8] {
+        self.own_method.unwrap_or_else(|| self.text(self.request.method))
+    }
+
+    /// The location that serves it, the server itself before one is found.
+    pub fn location(&self) -> Option<&Location> {
+        let server = self.server.as_ref()?;
+        let location = self.location.and_then(|it| server.locations.get(it));
+        Some(location.unwrap_or(&server.fallback))
     }
 
     /// The client's address as text.
@@ -171,7 +321,7 @@ impl Exchange {
 
     /// Whether the answer must not have a body.
     pub fn is_head(&self) -> bool {
-        self.text(self.request.method) == b"HEAD"
+        self.method() == b"HEAD" && self.request.version != Version::Http09
     }
 
     /// Bytes of the body sent to the client.

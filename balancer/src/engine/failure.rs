@@ -70,6 +70,8 @@ pub enum Abort {
     BadBody,
     /// The client's body grew beyond its limit.
     TooLarge,
+    /// We could not do our part.
+    Own,
 }
 
 impl Abort {
@@ -80,6 +82,7 @@ impl Abort {
             Self::ClientTimeout => 408,
             Self::BadBody => 400,
             Self::TooLarge => 413,
+            Self::Own => 500,
         }
     }
 }

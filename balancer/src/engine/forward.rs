@@ -2,27 +2,32 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
-use policy::{Class, Event, Sent, Time, Transition};
+use policy::{Class, Event, Sent, Time};
 
-use crate::engine::connection::{After, Connection};
+use crate::engine::connection::{Connection, Outcome};
 use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::failure::{Abort, Failure};
 use crate::engine::peer::Peer;
 use crate::engine::{clock, pool};
 use crate::http::Action;
 use crate::http::location::Location;
-use crate::http::proxy_pass::Proxy;
+use crate::http::proxy_pass::{Goal, Proxy};
 use crate::logs::{self, Level};
 use crate::upstream::backend::add;
-use crate::upstream::{Lease, Reason};
+use crate::upstream::sticky::Bound;
+use crate::upstream::{Lease, Reason, Upstream};
 
 use self::body::Body;
 use self::upload::Upload;
 
+mod aim;
 mod body;
+mod divert;
 mod download;
+mod settle;
 mod upload;
 
 /// How an attempt ended that did not answer the client.
@@ -37,15 +42,23 @@ enum Stop {
 struct Request<'a> {
     location: &'a Location,
     proxy: &'a Proxy,
+    upstream: &'a Arc<Upstream>,
     body: Body,
     /// When the first attempt began.
     began: Time,
+    /// Attempts of the request before it was led here.
+    before: usize,
+}
+
+/// Which idle connections a location may use, `None` for those of its whole group.
+fn place(request: &Request<'_>) -> Option<u32> {
+    request.upstream.keepalive.local.then_some(request.proxy.location)
 }
 
 impl Request<'_> {
     /// Tries left after a failed attempt, `None` when it was the last.
     fn tries_after(&self, exchange: &Exchange, failure: &Failure, left: u32) -> Option<u32> {
-        let method = exchange.text(exchange.request.method);
+        let method = exchange.method();
         let attempt = policy::Attempt {
             class: failure.class,
             sent: failure.sent,
@@ -58,68 +71,100 @@ impl Request<'_> {
 
     /// Tries left before the present attempt.
     fn tries(&self, exchange: &Exchange) -> u32 {
-        let all = self.proxy.retry.tries(self.proxy.upstream.usable_servers());
-        let used = exchange.attempts.len().saturating_sub(1);
+        let all = self.proxy.retry.tries(self.upstream.usable_servers());
+        let used = exchange.attempts.len().saturating_sub(self.before + 1);
         all.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
 }
 
 impl Connection<'_> {
     /// Has the request served by the upstream of a location.
-    pub(super) async fn forward(
+    pub(super) async fn forward<'s>(
         &mut self,
         exchange: &mut Exchange,
-        location: &Location,
-        proxy: &Proxy,
-    ) -> After {
+        location: &'s Location,
+        proxy: &'s Proxy,
+    ) -> Outcome<'s> {
+        exchange.proxy_uri = None;
         let body = match self.take_body(exchange, location, proxy).await {
             Ok(body) => body,
-            Err(abort) => return self.abort(exchange, location, abort).await,
+            Err(abort) => return Self::abort(exchange, abort),
         };
         // A body had to be waited for; without one no time has passed.
         let mut now = if let Body::None = body { exchange.started } else { clock::now() };
-        let request = Request { location, proxy, body, began: now };
-        let key = proxy.upstream.key.as_ref().map(|it| {
+        let (aimed, name);
+        let (upstream, upstream_name) = match &proxy.goal {
+            Goal::Fixed(upstream, name) => {
+                exchange.proxy_host.clear();
+                exchange.proxy_host.extend_from_slice(&proxy.host);
+                (upstream, name)
+            }
+            Goal::Dynamic(dynamic) => {
+                aimed = match self.aim(exchange, proxy, dynamic).await {
+                    Ok(upstream) => upstream,
+                    Err(outcome) => return outcome,
+                };
+                now = clock::now();
+                name = Arc::from(aimed.name.as_str());
+                (&aimed, &name)
+            }
+        };
+        let before = exchange.attempts.len();
+        let request = Request { location, proxy, upstream, body, began: now, before };
+        exchange.tried.clear();
+        let key = upstream.key.as_ref().map(|it| {
             let mut key = Vec::new();
             it.write(exchange, &mut key);
             key
         });
+        exchange.bound = match &upstream.sticky {
+            Some(sticky) => sticky.bound(exchange, now),
+            None => Bound::default(),
+        };
         loop {
             let mut asked = policy::Request::at(now);
             asked.key = key.as_deref();
-            asked.client = self.client_address().map(|it| it.ip());
-            let upstream = proxy.upstream_name.clone();
-            let Some(lease) = proxy.upstream.pick(&asked, &exchange.tried) else {
-                exchange.attempts.push(Attempt { upstream, status: 502, ..Attempt::default() });
+            asked.client = exchange.client.as_ref().and_then(|it| it.address).map(|it| it.ip());
+            let name = Arc::clone(upstream_name);
+            let begins_pass = exchange.attempts.len() == before;
+            let bound = exchange.bound.server.as_deref();
+            let Some(lease) = upstream.pick(&asked, &exchange.tried, bound) else {
+                let attempt =
+                    Attempt { upstream: name, status: 502, begins_pass, ..Attempt::default() };
+                exchange.attempts.push(attempt);
                 logs::note(Level::Error, exchange, "no live upstreams", "connecting to upstream");
-                return self.answer(exchange, location, Action::Status(502)).await;
+                return Outcome::Answer(Action::Status(502));
             };
             let backend = Some(lease.backend.clone());
-            exchange.attempts.push(Attempt { backend, upstream, ..Attempt::default() });
+            if let (Some(sticky), Some(server)) = (&upstream.sticky, &lease.server) {
+                exchange.binding_cookie = sticky.cookie(server, exchange).unwrap_or_default();
+            }
+            let attempt = Attempt { backend, upstream: name, begins_pass, ..Attempt::default() };
+            exchange.attempts.push(attempt);
             let failure = match self.attempt(exchange, &request, lease).await {
-                Ok(after) => return after,
-                Err(Stop::Aborted(abort)) => return self.abort(exchange, location, abort).await,
+                Ok(outcome) => return outcome,
+                Err(Stop::Aborted(abort)) => return Self::abort(exchange, abort),
                 Err(Stop::Failed(failure)) => failure,
             };
             let left = request.tries(exchange);
             if request.tries_after(exchange, &failure, left).is_none() {
-                return self.answer(exchange, location, Action::Status(failure.status())).await;
+                return Outcome::Answer(Action::Status(failure.status()));
             }
-            add(&proxy.upstream.retries, 1);
+            add(&upstream.retries, 1);
             now = clock::now();
         }
     }
 
     /// One attempt on one server. Whatever comes of it, the lease has ended when it returns.
-    async fn attempt(
+    async fn attempt<'s>(
         &mut self,
         exchange: &mut Exchange,
         request: &Request<'_>,
         lease: Lease<'_>,
-    ) -> Result<After, Stop> {
-        let keepalive = &request.proxy.upstream.keepalive;
-        let place = keepalive.local.then_some(request.proxy.location);
-        let mut idle = (keepalive.idle > 0).then(|| pool::take(&lease.backend, place)).flatten();
+    ) -> Result<Outcome<'s>, Stop> {
+        let keepalive = &request.upstream.keepalive;
+        let take = || pool::take(&lease.backend, place(request));
+        let mut idle = (keepalive.idle > 0).then(take).flatten();
         loop {
             let was_idle = idle.is_some();
             let peer = match idle.take() {
@@ -133,19 +178,27 @@ impl Connection<'_> {
             peer.requests += 1;
             let mut upload = Upload::start(exchange, request);
             let stop = match self.await_head(exchange, request, &mut peer, &mut upload).await {
-                Ok(()) => match failed_status(exchange, request, &upload) {
+                Ok(()) => match failed_status(exchange, request, &upload, lease.began) {
                     None => {
-                        let peer = self.pass_on(exchange, request, peer, upload, lease).await;
-                        let (after, peer) = peer;
-                        if let Some(peer) = peer {
-                            pool::put(peer, &request.proxy.upstream, place, exchange.ended);
+                        if let Some(action) = divert::divert(exchange, request, lease.began) {
+                            divert::finish(exchange, request, lease);
+                            exchange.out = upload.into_head();
+                            exchange.response.clear();
+                            exchange.reply.restart();
+                            exchange.input.at = exchange.input.head;
+                            return Ok(Outcome::Answer(action));
                         }
-                        return Ok(after);
+                        let after = self.pass_on(exchange, request, peer, upload, lease).await;
+                        return Ok(Outcome::Over(after));
                     }
                     Some(failure) => Stop::Failed(failure),
                 },
                 Err(stop) => stop,
             };
+            if let Some(attempt) = exchange.attempts.last_mut() {
+                attempt.sent = upload.bytes();
+                attempt.received = exchange.reply.bytes.len() as u64;
+            }
             exchange.out = upload.into_head();
             exchange.response.clear();
             exchange.reply.restart();
@@ -172,7 +225,11 @@ impl Connection<'_> {
         lease: &Lease<'_>,
     ) -> Result<Peer, Stop> {
         self.deadline.arm(proxy.connect_timeout);
-        let mut connecting = pin!(Peer::connect(&lease.backend));
+        let way = proxy.sockets.of(exchange).unwrap_or_else(|(plain, text)| {
+            logs::note(Level::Error, exchange, &text, "connecting to upstream");
+            plain
+        });
+        let mut connecting = pin!(Peer::connect_from(&lease.backend, &way));
         let peer = poll_fn(|context| {
             if let Poll::Ready(done) = connecting.as_mut().poll(context) {
                 return Poll::Ready(done.map_err(|error| Stop::Failed(Failure::connect(&error))));
@@ -217,7 +274,10 @@ fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
         lease.finish(Event::Abandoned { head: None, total }, now);
         return stop;
     };
-    logs::note(Level::Error, exchange, failure.text, failure.action);
+    // An answer whose status is a failure is nothing to write about.
+    if failure.reason != Reason::Status {
+        logs::note(Level::Error, exchange, failure.text, failure.action);
+    }
     let backend = lease.backend.clone();
     add(&backend.counters.failures[failure.reason as usize], 1);
     if let Some(attempt) = exchange.attempts.last_mut() {
@@ -232,7 +292,9 @@ fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
     } else {
         Event::Abandoned { head, total }
     };
-    if lease.finish(event, now) == Some(Transition::Down) {
+    let limit = lease.max_fails().filter(|_| matches!(event, Event::Failure { .. }));
+    lease.finish(event, now);
+    if limit.is_some_and(|it| it.get() <= backend.record().fails()) {
         let text = "upstream server temporarily disabled";
         logs::note(Level::Warn, exchange, text, failure.action);
     }
@@ -241,7 +303,12 @@ fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
 }
 
 /// The failure an answer's status counts as, if the configuration says so and a try is left.
-fn failed_status(exchange: &Exchange, request: &Request<'_>, upload: &Upload) -> Option<Failure> {
+fn failed_status(
+    exchange: &mut Exchange,
+    request: &Request<'_>,
+    upload: &Upload,
+    began: Time,
+) -> Option<Failure> {
     let class = Class::of_status(exchange.response.status)?;
     if !request.proxy.retry.on.contains(class) {
         return None;
@@ -254,5 +321,11 @@ fn failed_status(exchange: &Exchange, request: &Request<'_>, upload: &Upload) ->
         text: "upstream answered with a status that counts as a failure",
         action: "reading response header from upstream",
     };
-    request.tries_after(exchange, &failure, request.tries(exchange)).map(|_| failure)
+    request.tries_after(exchange, &failure, request.tries(exchange))?;
+    let status = exchange.response.status;
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        attempt.status = status;
+        attempt.header = Some(clock::now().since(began));
+    }
+    Some(failure)
 }

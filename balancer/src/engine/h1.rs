@@ -9,5 +9,6 @@ pub mod chunked;
 pub mod field;
 pub mod request;
 pub mod response;
+mod room;
 pub mod target;
 pub mod write;

@@ -1,6 +1,7 @@
 //! A connection to a server of an upstream: from the idle ones, or a new one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,8 +9,48 @@ use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use policy::Time;
 use tokio::net::{TcpSocket, UnixStream};
 
+use crate::engine::places::Place;
 use crate::engine::{Stream, clock};
 use crate::upstream::{Address, Backend};
+
+/// How connections to servers are opened.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Outgoing {
+    /// Where they come from, `None` for the system's choice.
+    pub local: Option<SocketAddr>,
+    /// Whether that may be an address of another machine.
+    pub is_transparent: bool,
+    /// Whether the system looks after dead ones.
+    pub keepalive: bool,
+    /// Size of the socket's buffer for what arrives.
+    pub rcvbuf: Option<u32>,
+    /// Size of the socket's buffer for what is sent.
+    pub sndbuf: Option<u32>,
+}
+
+impl Outgoing {
+    /// Source: nginx `ngx_event_connect.c`, `ngx_event_connect_peer`.
+    fn prepare(&self, socket: &TcpSocket) -> io::Result<()> {
+        if self.keepalive {
+            socket.set_keepalive(true)?;
+        }
+        if let Some(size) = self.rcvbuf {
+            socket.set_recv_buffer_size(size)?;
+        }
+        if let Some(size) = self.sndbuf {
+            socket.set_send_buffer_size(size)?;
+        }
+        let Some(local) = self.local else { return Ok(()) };
+        if self.is_transparent {
+            let socket = socket2::SockRef::from(socket);
+            match local {
+                SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+                SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
+            }
+        }
+        socket.bind(local)
+    }
+}
 
 /// An open connection to a server; counted as open until dropped.
 #[derive(Debug)]
@@ -22,23 +63,38 @@ pub struct Peer {
     pub opened: Time,
     /// Requests it has carried.
     pub requests: u64,
+    /// Counts it among the connections of the program.
+    _place: Place,
 }
 
 impl Peer {
     /// Opens a connection. How long that may take is the caller's to limit.
     pub async fn connect(backend: &Arc<Backend>) -> io::Result<Self> {
+        Self::connect_from(backend, &Outgoing::default()).await
+    }
+
+    /// As [`Self::connect`], in a certain way.
+    pub async fn connect_from(backend: &Arc<Backend>, way: &Outgoing) -> io::Result<Self> {
         let stream = match &backend.address {
             Address::Inet(address) => {
                 let socket =
                     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
                 socket.set_nodelay(true)?;
+                way.prepare(&socket)?;
                 L4Stream::from(socket.connect(*address).await?)
             }
             Address::Unix(path) => L4Stream::from(UnixStream::connect(path).await?),
         };
+        let place = Place::claim();
         backend.counters.open.fetch_add(1, Ordering::Relaxed);
         let backend = Arc::clone(backend);
-        Ok(Self { stream: Box::new(stream), backend, opened: clock::now(), requests: 0 })
+        Ok(Self {
+            stream: Box::new(stream),
+            backend,
+            opened: clock::now(),
+            requests: 0,
+            _place: place,
+        })
     }
 
     /// Whether it has carried requests before.

@@ -6,14 +6,19 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::AsyncWrite;
+use policy::Time;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::engine::Stream;
 use crate::engine::buffer::{Input, LARGE};
+use crate::engine::clock;
+use crate::engine::coding::{Coding, NotPacked, Then};
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::chunked::Step;
 use crate::engine::h1::write;
+use crate::engine::pace::Pace;
 
 /// Why a relay ended before its body did.
 #[derive(Debug)]
@@ -26,6 +31,12 @@ pub enum Broken {
     Sink(io::Error),
 }
 
+impl From<NotPacked> for Broken {
+    fn from(_: NotPacked) -> Self {
+        Self::Framing
+    }
+}
+
 /// On whom a relay waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Waiting {
@@ -33,6 +44,8 @@ pub enum Waiting {
     Source,
     /// On room to send them.
     Sink,
+    /// Until it may send more.
+    Pace(Duration),
 }
 
 /// A body on its way, with the head that goes before it.
@@ -40,6 +53,9 @@ pub enum Waiting {
 pub struct Relay {
     framing: Framing,
     chunked: bool,
+    coding: Option<Box<Coding>>,
+    /// How fast it sends, since when, and from when on it may go on.
+    pace: Option<(Pace, Time, Time)>,
     /// Sent first: a head, or a chunk's size.
     before: Vec<u8>,
     before_at: usize,
@@ -50,6 +66,8 @@ pub struct Relay {
     over: bool,
     /// Everything sent so far, framing included, in bytes.
     pub sent: u64,
+    /// Bytes of the body taken from the source so far.
+    pub taken: u64,
     /// On whom the last poll waited.
     pub waiting: Waiting,
 }
@@ -67,19 +85,47 @@ impl Relay {
         Self {
             framing,
             chunked,
+            coding: None,
+            pace: None,
             before: head,
             before_at: 0,
             data: 0..0,
             after: b"",
             over: false,
             sent: 0,
+            taken: 0,
             waiting: Waiting::Sink,
         }
+    }
+
+    /// Has the body encoded; framing it is left to the coding, too.
+    #[must_use]
+    pub fn coded(mut self, coding: Option<Box<Coding>>) -> Self {
+        self.chunked &= coding.is_none();
+        self.coding = coding;
+        self
+    }
+
+    /// Bounds how fast it is sent, counted from when the request began.
+    #[must_use]
+    pub fn paced(mut self, pace: Option<Pace>, started: Time) -> Self {
+        self.pace = pace.map(|it| (it, started, started));
+        self
+    }
+
+    /// Bytes into the compressor, and out of it.
+    pub fn ratio(&self) -> Option<(u64, u64)> {
+        self.coding.as_ref().and_then(|it| it.ratio())
     }
 
     /// Whether the whole body has been taken from the source.
     pub fn has_read_all(&self) -> bool {
         self.over || self.framing.is_over()
+    }
+
+    /// How the rest of the body ends, behind what was taken from the buffer.
+    pub fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// Gives the memory of the head back.
@@ -88,10 +134,10 @@ impl Relay {
     }
 
     /// Moves on as far as both sides allow; ready when everything is sent.
-    pub fn poll(
+    pub fn poll<S: AsyncRead + Unpin>(
         &mut self,
         context: &mut Context<'_>,
-        source: &mut Stream,
+        source: &mut S,
         input: &mut Input,
         sink: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
@@ -102,13 +148,23 @@ impl Relay {
                 if self.before_at == 0 && self.data.is_empty() && !self.over {
                     self.decode(input)?;
                 }
+                let room = match self.room() {
+                    Ok(room) => room,
+                    Err(wait) => {
+                        self.waiting = Waiting::Pace(wait);
+                        return Poll::Pending;
+                    }
+                };
                 self.waiting = Waiting::Sink;
-                match self.poll_send(context, input, sink) {
+                match self.poll_send(context, input, sink, room) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(Broken::Sink(io::ErrorKind::WriteZero.into())));
                     }
-                    Poll::Ready(Ok(sent)) => self.advance(sent),
+                    Poll::Ready(Ok(sent)) => {
+                        self.advance(sent);
+                        self.take_pause(sent as u64);
+                    }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Sink(error))),
                 }
                 continue;
@@ -119,13 +175,24 @@ impl Relay {
             if self.decode(input)? {
                 continue;
             }
+            // What was sent moves away; nothing may point there any more.
+            self.data = 0..0;
             input.compact();
+            // The end may come at once, and what was sent is not there any more.
+            self.data = input.at..input.at;
             if !input.has_room() {
                 input.grow();
             }
             self.waiting = Waiting::Source;
             match input.poll_fill(context, source) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // What the compressor holds back must not wait for a slow source.
+                    if let Some(coding) = self.coding.as_mut().filter(|it| it.holds()) {
+                        coding.encode(b"", Then::Flush, &mut self.before)?;
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(0)) => self.end_of_source()?,
                 Poll::Ready(Ok(_)) => {
                     // A buffer filled to the brim belongs to a body worth larger reads.
@@ -144,9 +211,15 @@ impl Relay {
         context: &mut Context<'_>,
         input: &Input,
         sink: &mut Stream,
+        room: usize,
     ) -> Poll<io::Result<usize>> {
         let sink = Pin::new(sink);
         let before = &self.before[self.before_at..];
+        if room != usize::MAX {
+            let parts = [before, &input.bytes[self.data.clone()], self.after];
+            let first = parts.into_iter().find(|it| !it.is_empty()).unwrap_or_default();
+            return sink.poll_write(context, &first[..first.len().min(room)]);
+        }
         let data = &input.bytes[self.data.clone()];
         match (before, data, self.after) {
             (only, [], []) | ([], only, []) | ([], [], only) => sink.poll_write(context, only),
@@ -154,6 +227,22 @@ impl Relay {
                 let parts = [IoSlice::new(before), IoSlice::new(data), IoSlice::new(after)];
                 sink.poll_write_vectored(context, &parts)
             }
+        }
+    }
+
+    /// How many bytes may be sent now, or how long to wait.
+    fn room(&self) -> Result<usize, Duration> {
+        let Some((pace, started, until)) = &self.pace else { return Ok(usize::MAX) };
+        let now = clock::now();
+        if now < *until {
+            return Err(until.since(now));
+        }
+        pace.room(self.sent, *started, now)
+    }
+
+    fn take_pause(&mut self, sent: u64) {
+        if let Some((pace, _, until)) = &mut self.pace {
+            *until = clock::now() + pace.pause(self.sent - sent, self.sent);
         }
     }
 
@@ -186,6 +275,7 @@ impl Relay {
                     }
                     input.at = from + data;
                     end += data;
+                    self.taken += data as u64;
                     self.over = self.framing.is_over();
                 }
                 Step::More { skip } => {
@@ -202,7 +292,11 @@ impl Relay {
             }
         }
         self.data = start..end;
-        if self.chunked {
+        if let Some(coding) = &mut self.coding {
+            let then = if self.over { Then::End } else { Then::More };
+            coding.encode(&input.bytes[self.data.clone()], then, &mut self.before)?;
+            self.data = end..end;
+        } else if self.chunked {
             self.frame();
         }
         // Copying little is cheaper than gathering it from two places.
@@ -235,8 +329,10 @@ impl Relay {
             return Err(Broken::Source(io::ErrorKind::UnexpectedEof.into()));
         }
         self.over = true;
-        if self.chunked {
-            self.after = LAST_CHUNK;
+        match &mut self.coding {
+            Some(coding) => coding.encode(b"", Then::End, &mut self.before)?,
+            None if self.chunked => self.after = LAST_CHUNK,
+            None => {}
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ struct Table {
     /// When each entry is due; `Time::MAX` when it is not armed.
     due: Vec<Time>,
     wakers: Vec<Option<Waker>>,
+    /// Whether what waits may be ended early, when its place is needed.
+    idle: Vec<bool>,
     free: Vec<usize>,
     now: Time,
 }
@@ -41,6 +43,7 @@ impl Deadline {
             if entry == table.due.len() {
                 table.due.push(Time::MAX);
                 table.wakers.push(None);
+                table.idle.push(false);
             }
             Self { entry }
         })
@@ -52,7 +55,14 @@ impl Deadline {
             // The table's clock stands still between two ticks, so one tick is added.
             table.due[self.entry] =
                 if after == Duration::MAX { Time::MAX } else { table.now + after + TICK };
+            table.idle[self.entry] = false;
         });
+    }
+
+    /// As [`Deadline::arm`], for a wait that [`expire_idle`] may end.
+    pub fn arm_idle(&self, after: Duration) {
+        self.arm(after);
+        TABLE.with_borrow_mut(|table| table.idle[self.entry] = true);
     }
 
     /// Stops counting.
@@ -89,6 +99,7 @@ impl Drop for Deadline {
             let mut table = table.borrow_mut();
             table.due[self.entry] = Time::MAX;
             table.wakers[self.entry] = None;
+            table.idle[self.entry] = false;
             table.free.push(self.entry);
         });
     }
@@ -105,6 +116,26 @@ pub fn tick() {
     });
     // Woken outside the borrow: a waker may run code that sets deadlines.
     due.into_iter().for_each(Waker::wake);
+}
+
+/// Ends idle waits of this worker, those first that would end first; how many.
+pub fn expire_idle(at_most: usize) -> usize {
+    let woken = TABLE.with_borrow_mut(|table| {
+        let now = table.now;
+        let mut idle: Vec<usize> =
+            (0..table.due.len()).filter(|it| table.idle[*it] && now < table.due[*it]).collect();
+        // nginx ends an eighth of them at once.
+        let count = at_most.min((idle.len() / 8).max(1)).min(idle.len());
+        idle.sort_by_key(|it| table.due[*it]);
+        idle.truncate(count);
+        for entry in &idle {
+            table.due[*entry] = now;
+        }
+        idle.iter().map(|it| table.wakers[*it].take()).collect::<Vec<_>>()
+    });
+    let count = woken.len();
+    woken.into_iter().flatten().for_each(Waker::wake);
+    count
 }
 
 /// Wakes everybody who waits on this worker, due or not; a stop makes them look up.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::conf::value::{Unit, time};
-use crate::conf::{ConfError, Directive, Effect, Row};
+use crate::conf::value::{self, Unit, time};
+use crate::conf::{Block, ConfError, Directive, Effect, Row};
 use crate::http::mime::Types;
 use crate::http::{EVERYWHERE, put};
 
@@ -41,6 +41,7 @@ pub struct Settings {
     server_tokens: Option<Tokens>,
     default_type: Option<String>,
     types: Option<Arc<Types>>,
+    chunked: Option<bool>,
 }
 
 impl Settings {
@@ -58,7 +59,14 @@ impl Settings {
             server_tokens: self.server_tokens.or(outer.server_tokens),
             default_type: self.default_type.or_else(|| outer.default_type.clone()),
             types: self.types.or_else(|| outer.types.clone()),
+            chunked: self.chunked.or(outer.chunked),
         }
+    }
+
+    /// Whether bodies of unknown length are sent in chunks.
+    #[must_use]
+    pub fn is_chunked(&self) -> bool {
+        self.chunked.unwrap_or(true)
     }
 
     /// What a request needs, with nginx's defaults.
@@ -165,6 +173,10 @@ pub const ROWS: &[Row<Settings>] = &[
         }),
     ),
     one(
+        "chunked_transfer_encoding",
+        Effect::Set(|it, directive| put(&mut it.chunked, directive.flag())),
+    ),
+    one(
         "default_type",
         Effect::Set(|it, directive| {
             put(&mut it.default_type, Ok(directive.text().as_str().to_owned()))
@@ -180,9 +192,9 @@ pub const ROWS: &[Row<Settings>] = &[
     one("tcp_nopush", Effect::Checked(flag, RUNTIME)),
     one("sendfile", Effect::Checked(flag, RUNTIME)),
     one("sendfile_max_chunk", Effect::Checked(size, RUNTIME)),
-    Row { name: "aio", within: EVERYWHERE, arguments: 1..=1, effect: Effect::Nothing(RUNTIME) },
+    one("aio", Effect::Checked(aio, RUNTIME)),
     one("aio_write", Effect::Checked(flag, RUNTIME)),
-    one("directio", Effect::Nothing(RUNTIME)),
+    one("directio", Effect::Checked(directio, RUNTIME)),
     one("directio_alignment", Effect::Checked(offset, RUNTIME)),
     Row {
         name: "output_buffers",
@@ -196,14 +208,16 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "open_file_cache",
         within: EVERYWHERE,
         arguments: 1..=2,
-        effect: Effect::Nothing("files are opened anew for each request"),
+        effect: Effect::Checked(open_file_cache, "files are opened anew for each request"),
     },
     one("open_file_cache_valid", Effect::Checked(seconds, "no open files are cached")),
     one("open_file_cache_min_uses", Effect::Checked(number, "no open files are cached")),
     one("open_file_cache_errors", Effect::Checked(flag, "no open files are cached")),
     one("client_body_in_single_buffer", Effect::Checked(flag, MEMORY)),
-    one("connection_pool_size", Effect::Checked(size, MEMORY)),
-    one("request_pool_size", Effect::Checked(size, MEMORY)),
+    one("send_lowat", Effect::Checked(low_water, RUNTIME)),
+    one("proxy_send_lowat", Effect::Checked(low_water, RUNTIME)),
+    pool("connection_pool_size"),
+    pool("request_pool_size"),
     one("subrequest_output_buffer_size", Effect::Checked(size, MEMORY)),
     one("types_hash_max_size", Effect::Checked(number, HASH)),
     one("types_hash_bucket_size", Effect::Checked(number, HASH)),
@@ -212,7 +226,57 @@ pub const ROWS: &[Row<Settings>] = &[
 /// Why the size of a hash table does nothing.
 pub const HASH: &str = "hash tables grow as needed";
 
-fn flag(directive: &Directive) -> Result<(), ConfError> {
+const fn pool(name: &'static str) -> Row<Settings> {
+    let within = &[Block::Http, Block::Server];
+    Row { name, within, arguments: 1..=1, effect: Effect::Checked(pool_size, MEMORY) }
+}
+
+/// Sixteen bytes are the unit of nginx's pools, and eight units the least.
+fn pool_size(directive: &Directive) -> Result<(), ConfError> {
+    let word = directive.text();
+    match directive.size()? {
+        ..=127 => Err(word.refuse("the pool size must be no less than 128")),
+        bytes if bytes % 16 != 0 => Err(word.refuse("the pool size must be a multiple of 16")),
+        _ => Ok(()),
+    }
+}
+
+/// Linux has no such option, and nginx says so.
+fn low_water(directive: &Directive) -> Result<(), ConfError> {
+    directive.size()?;
+    let name = directive.name();
+    Err(directive.text().refuse(format!("\"{name}\" is not supported, ignored")).warning())
+}
+
+fn aio(directive: &Directive) -> Result<(), ConfError> {
+    match directive.text().as_str() {
+        "on" | "off" | "threads" => Ok(()),
+        pool if pool.starts_with("threads=") => Ok(()),
+        _ => Err(directive.refuse("invalid value")),
+    }
+}
+
+fn directio(directive: &Directive) -> Result<(), ConfError> {
+    if *directive.text() == "off" { Ok(()) } else { offset(directive) }
+}
+
+fn open_file_cache(directive: &Directive) -> Result<(), ConfError> {
+    for word in directive.arguments() {
+        let is_known = match word.split_once('=') {
+            None => *word == "off",
+            Some(("max", value)) => value::number(value).is_some_and(|it| it != 0),
+            Some(("inactive", value)) => time(value, Unit::Seconds).is_some(),
+            Some(_) => false,
+        };
+        if !is_known {
+            return Err(word.refuse(format!("invalid \"open_file_cache\" parameter \"{word}\"")));
+        }
+    }
+    Ok(())
+}
+
+/// A value nobody uses.
+pub fn flag(directive: &Directive) -> Result<(), ConfError> {
     directive.flag().map(drop)
 }
 
@@ -221,7 +285,8 @@ pub fn number(directive: &Directive) -> Result<(), ConfError> {
     directive.number().map(drop)
 }
 
-fn size(directive: &Directive) -> Result<(), ConfError> {
+/// A value nobody uses.
+pub fn size(directive: &Directive) -> Result<(), ConfError> {
     directive.size().map(drop)
 }
 

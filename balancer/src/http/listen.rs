@@ -75,7 +75,7 @@ impl Listen {
         reading: &mut Reading<'_>,
     ) -> Result<(), ConfError> {
         let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
-        let refuse = || word.refuse(format!("invalid {name} \"{}\"", value.unwrap_or_default()));
+        let refuse = || word.refuse(format!("invalid {name} \"{word}\""));
         let mut nothing = |reason| reading.without_effect(directive, Block::Server, word, reason);
         match (name, value) {
             ("default_server" | "default", None) => self.is_default = true,
@@ -128,6 +128,11 @@ impl Listen {
                 let help = "the PROXY header is not read by this version: listen without it";
                 return Err(word.invalid_parameter().with_help(help));
             }
+            ("so_keepalive", Some(value))
+                if !matches!(value, "on" | "off") && !value.contains(':') =>
+            {
+                return Err(word.refuse(format!("invalid so_keepalive value: \"{value}\"")));
+            }
             ("so_keepalive", Some(_)) | ("multipath", None) => {
                 let help = "this socket option is not set by this version: remove it";
                 return Err(word.invalid_parameter().with_help(help));
@@ -170,7 +175,7 @@ mod tests {
         check("listen 80 default_server;", Ok((true, None)));
         check("listen *:80 default reuseport;", Ok((true, Some(511))));
         check("listen [::]:80 ipv6only=off backlog=7;", Ok((false, Some(7))));
-        check("listen 80 backlog=0;", Err("invalid backlog \"0\""));
+        check("listen 80 backlog=0;", Err("invalid backlog \"backlog=0\""));
         check("listen 80 ipv6only=x;", Err("invalid ipv6only flags \"x\""));
         check("listen 80 nope;", Err("invalid parameter \"nope\""));
         check("listen 0;", Err("invalid port in \"0\" of the \"listen\" directive"));

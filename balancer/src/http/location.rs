@@ -1,25 +1,33 @@
 //! Exact and prefix locations: which one a path belongs to, and what that one does.
 
-use fancy_regex::Regex;
-
 use crate::conf::{ConfError, Directive, Span, Word};
+use crate::http::browser::Browsers;
+use crate::http::closing::Closing;
 use crate::http::core::Core;
-use crate::http::header::AddHeader;
+use crate::http::error_page::ErrorPages;
+use crate::http::filter::Filters;
+use crate::http::guard::Guards;
 use crate::http::proxy_pass::Proxy;
-use crate::http::rewrite::Return;
+use crate::http::redirect::Redirects;
+use crate::http::rewrite::Op;
+use crate::http::static_file::Files;
+use crate::http::variable::Template;
 use crate::logs::AccessLog;
+use crate::logs::error::ErrorLogs;
+use crate::regex::{Matcher, Regex};
+use crate::variable::Scratch;
 
 /// Who produces the answer.
 #[derive(Debug)]
 pub enum Content {
-    /// `return`.
-    Return(Return),
+    /// A path without the slash at the end of another location's leads to that one.
+    Slash(Template),
     /// `proxy_pass`.
     Proxy(Box<Proxy>),
     /// `stub_status`.
     StubStatus,
-    /// Nobody: 404.
-    Nothing,
+    /// Nobody: the files below its root.
+    Files,
 }
 
 /// One location, with everything its requests need.
@@ -27,14 +35,40 @@ pub enum Content {
 pub struct Location {
     /// The words it is written with; empty for what a server does where no location matches.
     pub name: String,
+    /// Its position among those of its server, `None` for what the server does itself.
+    pub number: Option<usize>,
     /// Settings of the core module.
     pub core: Core,
+    /// `internal`
+    pub is_internal: bool,
+    /// Methods of `limit_except`, and the location that serves all others.
+    pub limit_except: Option<(Vec<Vec<u8>>, usize)>,
+    /// `rewrite`, `set`, `if`, `return`, `break`
+    pub rewrite: Vec<Op>,
+    /// `rewrite_log`
+    pub logs_rewrites: bool,
+    /// `uninitialized_variable_warn`
+    pub warns_of_unset: bool,
+    /// `error_page`
+    pub error_pages: ErrorPages,
+    /// How it serves files.
+    pub files: Files,
+    /// Who may refuse its requests.
+    pub guards: Option<Box<Guards>>,
     /// Who answers.
     pub content: Content,
-    /// `add_header` lines.
-    pub add_headers: Vec<AddHeader>,
+    /// How connections of its clients end.
+    pub closing: Closing,
+    /// What it does for certain browsers.
+    pub browsers: Browsers,
+    /// How its redirects are written.
+    pub redirects: Redirects,
+    /// What changes its answers.
+    pub filters: Filters,
     /// `access_log` lines.
     pub access_logs: Vec<AccessLog>,
+    /// `error_log` lines.
+    pub error_logs: ErrorLogs,
 }
 
 /// How a location is written.
@@ -61,6 +95,10 @@ pub enum Kind {
     Shield,
     /// `~ expression`, `~* expression`
     Regex,
+    /// `@name`
+    Named,
+    /// Not found by any path: `if` and `limit_except`.
+    Within,
 }
 
 impl Pattern {
@@ -78,17 +116,18 @@ impl Pattern {
             "=" => (Kind::Exact, None),
             "" if !word.starts_with(b"@") => (Kind::Prefix, None),
             "^~" => (Kind::Shield, None),
-            "~" => (Kind::Regex, Some(expression(directive, "", word)?)),
-            "~*" => (Kind::Regex, Some(expression(directive, "(?i)", word)?)),
-            "" => {
-                let text = format!("named location \"{first}\" has nobody who leads to it");
-                let help = "nothing in this version goes on to a named location: remove it";
-                return Err(first.refuse(text).with_help(help));
-            }
+            "~" => (Kind::Regex, Some(expression(directive, false, word)?)),
+            "~*" => (Kind::Regex, Some(expression(directive, true, word)?)),
+            "" => (Kind::Named, None),
             _ => return Err(first.refuse(format!("invalid location modifier \"{first}\""))),
         };
         let span = first.span.to(&words[words.len() - 1].span);
         Ok(Self { kind, path: word.to_vec(), regex, span })
+    }
+
+    /// That of an `if` or `limit_except`, which no path leads to.
+    pub fn within(directive: &Directive) -> Self {
+        Self { kind: Kind::Within, path: Vec::new(), regex: None, span: directive.span.clone() }
     }
 
     /// Whether this location may stand in another.
@@ -97,9 +136,16 @@ impl Pattern {
     pub fn check_inside(&self, outer: &Self) -> Result<(), ConfError> {
         let names = |it: &Self| String::from_utf8_lossy(&it.path).into_owned();
         let (own, around) = (names(self), names(outer));
-        let text = if outer.kind == Kind::Exact {
+        let text = if self.kind == Kind::Named {
+            format!("named location \"{own}\" can be on the server level only")
+        } else if outer.kind == Kind::Named {
+            format!("location \"{own}\" cannot be inside the named location \"{around}\"")
+        } else if outer.kind == Kind::Exact {
             format!("location \"{own}\" cannot be inside the exact location \"{around}\"")
-        } else if self.kind != Kind::Regex && !self.path.starts_with(&outer.path) {
+        } else if self.kind != Kind::Regex
+            && outer.kind != Kind::Regex
+            && !self.path.starts_with(&outer.path)
+        {
             format!("location \"{own}\" is outside location \"{around}\"")
         } else {
             return Ok(());
@@ -109,12 +155,8 @@ impl Pattern {
 }
 
 /// An expression of a location; it may match anywhere in a path.
-fn expression(directive: &Directive, flags: &str, word: &[u8]) -> Result<Regex, ConfError> {
-    let text = String::from_utf8_lossy(word);
-    Regex::new(&format!("{flags}{text}")).map_err(|error| {
-        let reason = format!("pcre2_compile() failed: {error} in \"{text}\"");
-        ConfError::new(reason, directive.span.clone())
-    })
+fn expression(directive: &Directive, is_caseless: bool, word: &[u8]) -> Result<Regex, ConfError> {
+    Regex::new(word, is_caseless).map_err(|it| ConfError::new(it, directive.span.clone()))
 }
 
 /// The modifier that touches the path, and the path.
@@ -164,7 +206,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct RegexEntry {
     /// Matches the paths it is for.
-    pub regex: Regex,
+    pub regex: Matcher,
     /// Its number.
     pub location: usize,
     /// The locations within it.
@@ -210,23 +252,22 @@ impl Locations {
 
     /// The number of the location a path belongs to.
     ///
-    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_find_location`. Expressions see a
-    /// path that is not UTF-8 with U+FFFD for each malformed part.
-    pub fn find(&self, path: &[u8]) -> Option<usize> {
-        self.search(path).map(Found::location)
+    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_find_location`.
+    pub fn find(&self, path: &[u8], scratch: &Scratch) -> Option<usize> {
+        self.search(path, scratch).map(Found::location)
     }
 
-    fn search(&self, path: &[u8]) -> Option<Found> {
+    fn search(&self, path: &[u8], scratch: &Scratch) -> Option<Found> {
         if let Ok(at) = self.exact.binary_search_by(|(it, _)| it.as_slice().cmp(path)) {
             return Some(Found::Final(self.exact[at].1));
         }
         let longest = self.longest(path);
-        let inner = longest.and_then(|it| it.nested.search(path));
+        let inner = longest.and_then(|it| it.nested.search(path, scratch));
         if let Some(Found::Final(_)) = inner {
             return inner;
         }
         if !longest.is_some_and(|it| it.shields)
-            && let Some(found) = self.matching(path)
+            && let Some(found) = self.matching(path, scratch)
         {
             return Some(found);
         }
@@ -248,14 +289,12 @@ impl Locations {
     }
 
     /// The first expression of this level that matches, or what is found within its location.
-    fn matching(&self, path: &[u8]) -> Option<Found> {
+    fn matching(&self, path: &[u8], scratch: &Scratch) -> Option<Found> {
         if self.regexes.is_empty() {
             return None;
         }
-        let text = String::from_utf8_lossy(path);
-        // An expression that takes too many steps matches nothing.
-        let entry = self.regexes.iter().find(|it| it.regex.is_match(&*text).unwrap_or(false))?;
-        let inner = entry.nested.search(path).map(Found::location);
+        let entry = self.regexes.iter().find(|it| it.regex.exec(scratch, path))?;
+        let inner = entry.nested.search(path, scratch).map(Found::location);
         Some(Found::Final(inner.unwrap_or(entry.location)))
     }
 }
@@ -263,6 +302,8 @@ impl Locations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::exchange::Exchange;
+    use crate::variable::Names;
 
     /// Words such as `=/path`, `/path`, `^~/path` and `~expression`, those in `(…)` being within
     /// the location before them; numbered in the order of the text.
@@ -283,7 +324,8 @@ mod tests {
                 ("=", rest) => exact.push((path(rest), location)),
                 ("~", rest) => {
                     was_regex = true;
-                    let regex = Regex::new(rest).unwrap();
+                    let regex = Regex::new(rest.as_bytes(), false).unwrap();
+                    let regex = Matcher::new(&regex, &Names::<Exchange>::default());
                     regexes.push(RegexEntry { regex, location, nested });
                 }
                 _ => {
@@ -300,7 +342,8 @@ mod tests {
     #[track_caller]
     fn check(locations: &str, path: &str, expected: Option<&str>) {
         let words: Vec<_> = locations.split_whitespace().collect();
-        let found = level(&mut words.iter().copied().enumerate()).find(path.as_bytes());
+        let found = level(&mut words.iter().copied().enumerate())
+            .find(path.as_bytes(), &Scratch::default());
         assert_eq!(found.map(|it| words[it]), expected, "{path} in {locations}");
     }
 
@@ -381,7 +424,7 @@ mod tests {
     fn a_star_makes_an_expression_blind_to_case() {
         let matches = |text: &str, path: &str| {
             let pattern = Pattern::read(&crate::conf::testing::directive(text)).unwrap();
-            pattern.regex.unwrap().is_match(path).unwrap()
+            pattern.regex.unwrap().is_match(path.as_bytes())
         };
         assert!(matches("location ~* \\.png$ { }", "/A.PNG"));
         assert!(!matches("location ~ \\.png$ { }", "/A.PNG"));

@@ -50,6 +50,53 @@ impl Types {
     }
 }
 
+/// A list of types, as that of `gzip_types`; `*` stands for all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kinds {
+    has_all: bool,
+    kinds: Vec<Vec<u8>>,
+}
+
+impl Kinds {
+    /// Those that are in every list.
+    pub fn of(always: &[&str]) -> Self {
+        let kinds = always.iter().map(|it| it.as_bytes().to_vec()).collect();
+        Self { has_all: false, kinds }
+    }
+
+    /// Adds what a directive says.
+    ///
+    /// Source: nginx `ngx_http.c`, `ngx_http_types_slot`.
+    pub fn read(
+        list: &mut Option<Self>,
+        directive: &Directive,
+        always: &[&str],
+    ) -> Result<(), ConfError> {
+        let list = list.get_or_insert_with(|| Self::of(always));
+        let mut warning = None;
+        for word in directive.arguments() {
+            if list.has_all || *word == "*" {
+                list.has_all = true;
+                break;
+            }
+            let lower = word.as_bytes().to_ascii_lowercase();
+            if list.kinds.contains(&lower) {
+                let text = format!("duplicate MIME type \"{}\"", word.to_ascii_lowercase());
+                warning.get_or_insert(word.refuse(text).warning());
+            } else {
+                list.kinds.push(lower);
+            }
+        }
+        warning.map_or(Ok(()), Err)
+    }
+
+    /// Whether a type is among them; none is not.
+    pub fn has(&self, kind: &[u8]) -> bool {
+        let same = |it: &Vec<u8>| it.eq_ignore_ascii_case(kind);
+        !kind.is_empty() && (self.has_all || self.kinds.iter().any(same))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +117,20 @@ mod tests {
         ] {
             assert_eq!(types.of_path(path.as_bytes()), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn a_list_always_has_its_first_types() {
+        let read = |text| {
+            let mut list = None;
+            let result = Kinds::read(&mut list, &directive(text), &["text/html"]);
+            (list.unwrap(), result.err().map(|it| it.reason))
+        };
+        let (list, warning) = read("gzip_types Text/CSS text/html;");
+        assert!(list.has(b"text/css") && list.has(b"TEXT/HTML") && !list.has(b"text/xml"));
+        assert_eq!(warning.as_deref(), Some("duplicate MIME type \"text/html\""));
+        let (all, _) = read("gzip_types *;");
+        assert!(all.has(b"a/b") && !all.has(b""));
     }
 
     #[test]

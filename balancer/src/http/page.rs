@@ -48,7 +48,7 @@ fn title(status: u16) -> Option<&'static str> {
         401 => "401 Authorization Required",
         402 => "402 Payment Required",
         403 => "403 Forbidden",
-        404 => "404 Not Found",
+        404 | 498 => "404 Not Found",
         405 => "405 Not Allowed",
         406 => "406 Not Acceptable",
         408 => "408 Request Time-out",

@@ -5,12 +5,23 @@ use std::time::Duration;
 
 use policy::Retry;
 
+use crate::engine::ahead::Bounds;
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::{Name, hash};
+use crate::http::escape;
 use crate::http::variable::Template;
 use crate::upstream::Upstream;
 
+pub mod ahead;
+mod compile;
+pub mod cookie;
+pub mod dynamic;
+pub mod hints;
+mod read;
+pub mod redirect;
+pub mod replace;
 pub mod rows;
+pub mod socket;
 
 /// A `proxy_set_header` line.
 #[derive(Debug)]
@@ -33,13 +44,11 @@ impl SetHeader {
 /// One `proxy_pass`, with everything its requests need.
 #[derive(Debug)]
 pub struct Proxy {
-    /// The group, or the addresses of a plain host.
-    pub upstream: Arc<Upstream>,
-    /// Its name, for logs.
-    pub upstream_name: Arc<str>,
+    /// Whom it leads to.
+    pub goal: Goal,
     /// Which location of the configuration this is, for connections kept per location.
     pub location: u32,
-    /// `$proxy_host`.
+    /// `$proxy_host`; empty where that is known when a request comes.
     pub host: Vec<u8>,
     /// The URI part: it replaces this many bytes of the path.
     pub uri: Option<(Vec<u8>, usize)>,
@@ -49,6 +58,8 @@ pub struct Proxy {
     pub set_headers: Vec<SetHeader>,
     /// Whether the version sent is 1.0.
     pub http_1_0: bool,
+    /// How connections are opened.
+    pub sockets: socket::Sockets,
     /// Longest wait for a connection, for each attempt.
     pub connect_timeout: Duration,
     /// Longest wait for room to send.
@@ -59,6 +70,14 @@ pub struct Proxy {
     pub retry: Retry,
     /// Whether a body is read before a server is picked.
     pub request_buffering: bool,
+    /// Whether an answer is read ahead of a client that is slow.
+    pub buffering: bool,
+    /// How much of it.
+    pub ahead: Bounds,
+    /// Bytes per second that are read of an answer while it is buffered, 0 for all there are.
+    pub limit_rate: Option<Template>,
+    /// Whether early hints are passed on: where one of these comes out true.
+    pub early_hints: Vec<Template>,
     /// Largest head of an answer, in bytes.
     pub buffer_size: usize,
     /// Whether the request goes on when its client has gone.
@@ -67,6 +86,31 @@ pub struct Proxy {
     pub hide_headers: Vec<Vec<u8>>,
     /// Names of `proxy_pass_header`, in lower case.
     pub pass_headers: Vec<Vec<u8>>,
+    /// `proxy_redirect`
+    pub redirects: Vec<(replace::Test, Template)>,
+    /// `proxy_cookie_domain`, `proxy_cookie_path`, `proxy_cookie_flags`
+    pub cookies: cookie::Rules,
+    /// `proxy_ignore_headers`, as [`Name::bit`]s.
+    pub ignores: u64,
+    /// Whether an answer whose status has an `error_page` is replaced by that.
+    pub intercept_errors: bool,
+    /// `proxy_method`
+    pub method: Option<Template>,
+    /// `proxy_set_body`
+    pub set_body: Option<Template>,
+    /// Whether the client's header lines are passed on.
+    pub pass_request_headers: bool,
+    /// Whether the client's body is passed on.
+    pub pass_request_body: bool,
+}
+
+/// Whom a `proxy_pass` leads to.
+#[derive(Debug)]
+pub enum Goal {
+    /// A group, or the addresses of a plain host; its name, for logs.
+    Fixed(Arc<Upstream>, Arc<str>),
+    /// Whoever its variables name.
+    Dynamic(Box<dynamic::Dynamic>),
 }
 
 /// Client header lines that are never passed on as they are.
@@ -100,7 +144,10 @@ impl Proxy {
     /// Appends the head that is sent to the upstream.
     pub fn write_head(&self, exchange: &Exchange, body: Announced, out: &mut Vec<u8>) {
         use crate::engine::h1::write;
-        out.extend_from_slice(exchange.text(exchange.request.method));
+        match &self.method {
+            Some(method) => method.write(exchange, out),
+            None => out.extend_from_slice(exchange.method()),
+        }
         out.push(b' ');
         self.write_target(exchange, out);
         out.extend_from_slice(if self.http_1_0 {
@@ -111,7 +158,7 @@ impl Proxy {
         let before = out.len();
         self.host_header.write(exchange, out);
         if out.len() == before {
-            out.extend_from_slice(&self.host);
+            out.extend_from_slice(&exchange.proxy_host);
         }
         out.extend_from_slice(b"\r\n");
         for set in &self.set_headers {
@@ -135,7 +182,8 @@ impl Proxy {
             Announced::None | Announced::Length(_) => {}
             Announced::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         }
-        for field in &exchange.request.fields {
+        let passed = if self.pass_request_headers { &*exchange.request.fields } else { &[] };
+        for field in passed {
             let name = exchange.text(field.name);
             let replaced =
                 |it: &SetHeader| it.hash == field.hash && it.name.eq_ignore_ascii_case(name);
@@ -151,6 +199,18 @@ impl Proxy {
     }
 
     fn write_target(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        if let Some(uri) = &exchange.proxy_uri {
+            out.extend_from_slice(uri);
+            return;
+        }
+        if exchange.is_settled || (self.uri.is_none() && exchange.has_own_target) {
+            escape::path(&exchange.path, out);
+            if !exchange.args.is_empty() {
+                out.push(b'?');
+                out.extend_from_slice(&exchange.args);
+            }
+            return;
+        }
         let Some((uri, replaced)) = &self.uri else {
             let target = exchange.text(exchange.request.path_and_query);
             // An absolute target may end with its authority, or go on with its query.
@@ -161,10 +221,10 @@ impl Proxy {
             return;
         };
         out.extend_from_slice(uri);
-        escape(&exchange.path[(*replaced).min(exchange.path.len())..], out);
+        escape::path(&exchange.path[(*replaced).min(exchange.path.len())..], out);
         if !exchange.args.is_empty() {
             out.push(b'?');
-            out.extend_from_slice(exchange.text(exchange.args));
+            out.extend_from_slice(&exchange.args);
         }
     }
 
@@ -188,19 +248,5 @@ impl Proxy {
     /// Whether a line of the upstream's takes the place of our own `Server` or `Date`.
     pub fn passes(&self, name: &[u8]) -> bool {
         self.pass_headers.iter().any(|it| name.eq_ignore_ascii_case(it))
-    }
-}
-
-/// Appends a path with everything escaped that may not stand in a request target.
-///
-/// Source: nginx `ngx_string.c`, `ngx_escape_uri` with `NGX_ESCAPE_URI`.
-pub(super) fn escape(path: &[u8], out: &mut Vec<u8>) {
-    for byte in path {
-        if *byte <= b' ' || *byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?') {
-            let digit = |it: u8| b"0123456789ABCDEF"[usize::from(it)];
-            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
-        } else {
-            out.push(*byte);
-        }
     }
 }

@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use nix::unistd::gethostname;
 
-use crate::conf::{Block, ConfError, Directive, Effect, Row, Word};
+use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row, Word};
+use crate::engine::exchange::Exchange;
 use crate::engine::h1::request::Limits;
 use crate::http::core::{HASH, number};
 use crate::http::location::{Location, Locations};
 use crate::http::put;
+use crate::http::rewrite::Op;
+use crate::regex::{Matcher, Regex};
 use crate::upstream::backend::{Durations, add};
+use crate::variable::{Definitions, Scratch};
 
 /// The names of one server.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// As they are written.
     pub words: Vec<Word>,
+    /// The expressions among them, by position.
+    pub regexes: Vec<(usize, Regex)>,
 }
 
 impl Names {
@@ -41,7 +47,12 @@ impl Names {
             .chain(self.words.iter().map(move |it| (name(it).unwrap_or_default(), Some(it))))
     }
 
-    fn server_name(&mut self, directive: &Directive) -> Result<(), ConfError> {
+    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_server_name`.
+    fn server_name(
+        &mut self,
+        directive: &Directive,
+        reading: &mut Reading<'_>,
+    ) -> Result<(), ConfError> {
         let mut suspicious = None;
         for word in directive.arguments() {
             let bytes = word.as_bytes();
@@ -50,11 +61,15 @@ impl Names {
                 return Err(word.refuse(format!("server name \"{word}\" is invalid")));
             }
             if bytes.first() == Some(&b'~') {
-                let text = format!("using regex \"{}\" requires PCRE library", &word[1..]);
-                return Err(word.refuse(text).with_help(
-                    "names by regular expression are not read by this version: write them out, \
-                     or use `*.example.com`",
-                ));
+                if bytes.len() == 1 {
+                    let text = format!("empty regex in server name \"{word}\"");
+                    return Err(word.refuse(text));
+                }
+                let regex = Regex::new(&bytes[1..], true).map_err(|it| word.refuse(it))?;
+                regex.names().for_each(|(_, it)| reading.define(it));
+                self.regexes.push((self.words.len(), regex));
+                self.words.push(word.clone());
+                continue;
             }
             if bytes.contains(&b'/') {
                 let text = format!("server name \"{word}\" has suspicious symbols");
@@ -71,7 +86,7 @@ pub const NAME_ROWS: &[Row<Names>] = &[Row {
     name: "server_name",
     within: &[Block::Server],
     arguments: 1..=usize::MAX,
-    effect: Effect::Add(Names::server_name),
+    effect: Effect::Read(Names::server_name),
 }];
 
 /// How heads are read; what one block sets, `None` asks the enclosing block.
@@ -110,12 +125,9 @@ impl EntranceSettings {
         let mut limits = default.limits;
         if let Some((count, each)) = self.large_client_header_buffers {
             limits.line = as_size(each);
-            limits.head = as_size(count.saturating_mul(each));
+            limits.buffers = as_size(count);
         }
-        // A line fits in the first buffer, too, even if that is the larger.
-        let first = self.client_header_buffer_size.map_or(0, as_size);
-        limits.line = limits.line.max(first);
-        limits.head = limits.head.max(first);
+        limits.first = self.client_header_buffer_size.map_or(limits.first, as_size);
         limits.fields = self.max_headers.map_or(limits.fields, as_size);
         limits.ignore_invalid = self.ignore_invalid_headers.unwrap_or(limits.ignore_invalid);
         limits.underscores = self.underscores_in_headers.unwrap_or(limits.underscores);
@@ -216,16 +228,23 @@ pub struct Server {
     pub locations: Vec<Location>,
     /// Which of them a path belongs to.
     pub tree: Locations,
+    /// `location @name`, by name.
+    pub named: HashMap<Vec<u8>, usize>,
     /// What is done where no location matches.
     pub fallback: Location,
+    /// `rewrite`, `set`, `if`, `return`, `break` of the server itself.
+    pub rewrite: Vec<Op>,
+    /// How variables of the configuration are worked out.
+    pub definitions: Arc<Definitions<Exchange>>,
     /// What is counted, shared with the configuration before this one.
     pub counters: Arc<Counters>,
 }
 
 impl Server {
-    /// The location a path belongs to.
-    pub fn location(&self, path: &[u8]) -> &Location {
-        self.tree.find(path).map_or(&self.fallback, |it| &self.locations[it])
+    /// The location that the path of a request belongs to.
+    pub fn location(&self, exchange: &Exchange) -> &Location {
+        let found = self.tree.find(&exchange.path, &exchange.scratch);
+        found.map_or(&self.fallback, |it| &self.locations[it])
     }
 }
 
@@ -266,17 +285,19 @@ pub struct Servers {
     pub leading: HashMap<Vec<u8>, usize>,
     /// `www.example.*`, by `www.example.`.
     pub trailing: HashMap<Vec<u8>, usize>,
+    /// `~expression`, in the order of the file.
+    pub regexes: Vec<(Matcher, usize)>,
 }
 
 impl Servers {
     /// The server for a host in lower case, by nginx's order: exact, longest wildcard at the
-    /// start, longest wildcard at the end, default.
-    pub fn find(&self, host: &[u8]) -> &Arc<Server> {
-        &self.servers[self.position(host).unwrap_or(self.default)]
+    /// start, longest wildcard at the end, first expression, default.
+    pub fn find(&self, host: &[u8], scratch: &Scratch) -> &Arc<Server> {
+        &self.servers[self.position(host, scratch).unwrap_or(self.default)]
     }
 
-    fn position(&self, host: &[u8]) -> Option<usize> {
-        if self.servers.len() == 1 {
+    fn position(&self, host: &[u8], scratch: &Scratch) -> Option<usize> {
+        if self.servers.len() == 1 && self.regexes.is_empty() {
             return None;
         }
         if let Some(found) = self.exact.get(host) {
@@ -289,6 +310,7 @@ impl Servers {
             let longest_first = host.iter().enumerate().rev().filter(dots).map(|(at, _)| at);
             longest_first.into_iter().find_map(|at| self.trailing.get(&host[..=at]))
         };
-        leading().or_else(trailing).copied()
+        let matching = || self.regexes.iter().find(|(it, _)| it.exec(scratch, host));
+        leading().or_else(trailing).copied().or_else(|| matching().map(|(_, server)| *server))
     }
 }

@@ -1,217 +1,124 @@
-//! `$names`, and the texts they stand in, compiled when the file is read.
+//! The variables of a request.
 
 use policy::Time;
 
-use crate::conf::{ConfError, Word};
+use crate::conf::value::size;
 use crate::engine::clock;
-use crate::engine::exchange::{Attempt, Exchange};
+use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::{self, Name};
 use crate::engine::h1::request::Version;
 use crate::engine::h1::write;
-use crate::http::proxy_pass::escape;
-use crate::logs::escape::Escape;
-use crate::logs::time;
+use crate::engine::head;
+use crate::engine::look;
+use crate::http::auth_basic;
+use crate::logs::{self, Level, time};
+use crate::variable::{Builtin, Definitions, Part, Scratch, Subject, Write, WriteNamed};
 
-/// Appends a variable's value; false when it is not set, and then nothing is appended.
-type Write = fn(&Exchange, &mut Vec<u8>) -> bool;
+pub use crate::variable::{Template, Unset, compile};
 
-/// A variable that has been looked up.
-#[derive(Clone, Debug)]
-enum Variable {
-    Known(Write),
-    /// `$http_NAME`: the name with dashes, and its hash.
-    Http(Vec<u8>, u32),
-    /// `$upstream_http_NAME`.
-    UpstreamHttp(Vec<u8>, u32),
-    /// `$arg_NAME`.
-    Arg(Vec<u8>),
-    /// `$cookie_NAME`.
-    Cookie(Vec<u8>),
-}
-
-#[derive(Clone, Debug)]
-enum Part {
-    Text(Vec<u8>),
-    Variable(Variable),
-}
-
-/// What an unset variable is written as.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Unset {
-    /// As nothing.
-    #[default]
-    Empty,
-    /// As `-`, as in logs.
-    Dash,
-}
-
-/// A text with variables in it.
-#[derive(Clone, Debug, Default)]
-pub struct Template {
-    parts: Vec<Part>,
-}
-
-/// A name that no variable has.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Unknown(pub String);
-
-/// Looks the names in the value of a directive up.
-pub fn compile(word: &Word) -> Result<Template, ConfError> {
-    Template::compile(word).map_err(|Unknown(name)| {
-        ConfError::unplaced(format!("unknown \"{name}\" variable"))
-            .with_help(format!("it stands in {}", word.span))
-    })
-}
-
-impl Template {
-    /// A text without variables, whatever is in it.
-    pub fn text(text: &[u8]) -> Self {
-        Self { parts: vec![Part::Text(text.to_vec())] }
+impl Subject for Exchange {
+    fn builtin(name: &str) -> Option<Write<Self>> {
+        let tables = [TABLE, request::TABLE, upstream::TABLE];
+        let mut known = tables.into_iter().flatten();
+        known.find(|(known, _)| *known == name).map(|(_, write)| *write)
     }
 
-    /// A path of this server and the query of the request, as a redirect names them.
-    pub fn redirect_to(path: &[u8]) -> Self {
-        let mut escaped = Vec::new();
-        escape(path, &mut escaped);
-        let query = Self::compile("$is_args$args").expect("both are known");
-        Self { parts: std::iter::once(Part::Text(escaped)).chain(query.parts).collect() }
+    fn family(name: &str) -> Option<Builtin<Self>> {
+        let (write, rest, is_header) = FAMILIES.iter().find_map(|(prefix, write, is_header)| {
+            name.strip_prefix(prefix).map(|rest| (*write, rest, *is_header))
+        })?;
+        let name = if is_header { rest.replace('_', "-") } else { rest.to_owned() }.into_bytes();
+        let hash = field::hash(&name);
+        Some(Builtin::Named(write, Part { name, hash }))
     }
 
-    /// Looks the names in a text up.
-    pub fn compile(text: &str) -> Result<Self, Unknown> {
-        let mut parts = Vec::new();
-        let mut plain = Vec::new();
-        let mut rest = text;
-        while let Some(dollar) = rest.find('$') {
-            plain.extend_from_slice(&rest.as_bytes()[..dollar]);
-            rest = &rest[dollar + 1..];
-            let braced = rest.strip_prefix('{');
-            let from = braced.unwrap_or(rest);
-            let is_name = |it: &u8| it.is_ascii_alphanumeric() || *it == b'_';
-            let length = from.bytes().take_while(|it| is_name(it)).count();
-            let name = &from[..length];
-            if name.is_empty() {
-                plain.push(b'$');
-                continue;
-            }
-            rest = &from[length..];
-            if braced.is_some() {
-                rest = rest.strip_prefix('}').ok_or_else(|| Unknown(name.to_owned()))?;
-            }
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            let variable = Variable::named(name).ok_or_else(|| Unknown(name.to_owned()))?;
-            parts.push(Part::Variable(variable));
-        }
-        plain.extend_from_slice(rest.as_bytes());
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Self { parts })
+    fn setter(name: &str) -> Option<fn(&mut Self, &[u8])> {
+        SETTERS.iter().find(|(known, _)| *known == name).map(|(_, set)| *set)
     }
 
-    /// Whether it comes out empty for every request.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+    fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
-    /// Appends the text; unset variables leave nothing.
-    pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Variable(variable) => {
-                    variable.write(exchange, out);
-                }
-            }
-        }
-    }
-
-    /// Appends the text with each variable's value made safe for where it goes.
-    pub fn write_escaped(
-        &self,
-        exchange: &Exchange,
-        unset: Unset,
-        escape: Escape,
-        out: &mut Vec<u8>,
-    ) {
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Variable(variable) => {
-                    let from = out.len();
-                    if variable.write(exchange, out) {
-                        escape(out, from);
-                    } else if unset == Unset::Dash {
-                        out.push(b'-');
-                    }
-                }
-            }
-        }
+    fn definitions(&self) -> Option<&Definitions<Self>> {
+        self.server.as_ref().map(|it| &*it.definitions)
     }
 }
 
-impl Variable {
-    fn named(name: &str) -> Option<Self> {
-        let dashed = |it: &str| it.replace('_', "-").to_ascii_lowercase().into_bytes();
-        if let Some((_, write)) = TABLE.iter().find(|(known, _)| *known == name) {
-            return Some(Self::Known(*write));
-        }
-        if let Some(name) = name.strip_prefix("upstream_http_") {
-            let name = dashed(name);
-            let hash = field::hash(&name);
-            return Some(Self::UpstreamHttp(name, hash));
-        }
-        if let Some(name) = name.strip_prefix("http_") {
-            let name = dashed(name);
-            let hash = field::hash(&name);
-            return Some(Self::Http(name, hash));
-        }
-        if let Some(name) = name.strip_prefix("arg_") {
-            return Some(Self::Arg(name.as_bytes().to_vec()));
-        }
-        name.strip_prefix("cookie_").map(|it| Self::Cookie(it.as_bytes().to_vec()))
-    }
+mod request;
+mod upstream;
 
-    fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
-        match self {
-            Self::Known(write) => write(exchange, out),
-            Self::Http(name, hash) => {
-                let separator: &[u8] = if name == b"cookie" { b"; " } else { b", " };
-                let values = exchange.fields(*hash, name).map(|it| exchange.text(it.value));
-                joined(values, separator, out)
-            }
-            Self::UpstreamHttp(name, hash) => {
-                let reply = &exchange.reply.bytes;
-                let same = |it: &&field::Field| {
-                    it.hash == *hash && it.name.of(reply).eq_ignore_ascii_case(name)
-                };
-                let fields = exchange.response.fields.iter().filter(same);
-                joined(fields.map(|it| it.value.of(reply)), b", ", out)
-            }
-            Self::Arg(name) => {
-                let mut pairs = exchange.text(exchange.args).split(|it| *it == b'&');
-                let found = pairs.find_map(|it| {
-                    let (key, rest) = it.split_at_checked(name.len())?;
-                    let value = rest.strip_prefix(b"=")?;
-                    key.eq_ignore_ascii_case(name).then_some(value)
-                });
-                set(found, out)
-            }
-            Self::Cookie(name) => {
-                let hash = field::hash(b"cookie");
-                let lines = exchange.fields(hash, b"cookie").map(|it| exchange.text(it.value));
-                let mut pairs = lines.flat_map(|it| it.split(|it| *it == b';'));
-                let found = pairs.find_map(|it| {
-                    let (key, rest) = it.trim_ascii_start().split_at_checked(name.len())?;
-                    let value = rest.strip_prefix(b"=")?;
-                    key.eq_ignore_ascii_case(name).then_some(value)
-                });
-                set(found, out)
-            }
+/// Changes a variable of the request itself.
+type Setter = fn(&mut Exchange, &[u8]);
+
+/// Built-in variables that `set` may change.
+const SETTERS: &[(&str, Setter)] = &[
+    ("args", |it, value| {
+        it.args.clear();
+        it.args.extend_from_slice(value);
+        it.has_own_target = true;
+    }),
+    ("limit_rate", |it, value| {
+        let rate = str::from_utf8(value).ok().and_then(size);
+        if rate.is_none() {
+            let text = format!("invalid $limit_rate \"{}\"", String::from_utf8_lossy(value));
+            logs::note(Level::Error, it, &text, "");
         }
-    }
+        it.limit_rate = rate.or(it.limit_rate);
+    }),
+];
+
+/// Beginnings of names, and whether the rest names a header; longer ones come first.
+const FAMILIES: &[(&str, WriteNamed<Exchange>, bool)] = &[
+    ("upstream_http_", upstream::header, true),
+    ("upstream_cookie_", upstream::cookie, false),
+    (
+        "sent_trailer_",
+        |it, part, out| head::joined(head::values(&it.trailers, &part.name), out),
+        true,
+    ),
+    ("sent_http_", |it, part, out| it.head.value(&part.name, out), true),
+    ("http_", http, true),
+    ("arg_", arg, false),
+    ("cookie_", cookie, false),
+];
+
+fn http(exchange: &Exchange, part: &Part, out: &mut Vec<u8>) -> bool {
+    let separator: &[u8] = if part.name == b"cookie" { b"; " } else { b", " };
+    let fields = exchange.request.fields.iter().filter(|it| {
+        let name = exchange.text(it.name);
+        // An underscore, where names may have one, stands for itself and for a hyphen.
+        it.hash == part.hash && name.eq_ignore_ascii_case(&part.name)
+            || name.contains(&b'_') && is_alike(name, &part.name)
+    });
+    joined(fields.map(|it| exchange.text(it.value)), separator, out)
+}
+
+fn is_alike(name: &[u8], wanted: &[u8]) -> bool {
+    let lower = |it: &u8| if *it == b'_' { b'-' } else { it.to_ascii_lowercase() };
+    name.len() == wanted.len() && name.iter().zip(wanted).all(|(a, b)| lower(a) == *b)
+}
+
+fn arg(exchange: &Exchange, part: &Part, out: &mut Vec<u8>) -> bool {
+    let mut pairs = exchange.args.split(|it| *it == b'&');
+    let found = pairs.find_map(|it| {
+        let (key, rest) = it.split_at_checked(part.name.len())?;
+        let value = rest.strip_prefix(b"=")?;
+        key.eq_ignore_ascii_case(&part.name).then_some(value)
+    });
+    set(found, out)
+}
+
+fn cookie(exchange: &Exchange, part: &Part, out: &mut Vec<u8>) -> bool {
+    let hash = field::hash(b"cookie");
+    let lines = exchange.fields(hash, b"cookie").map(|it| exchange.text(it.value));
+    let mut pairs = lines.flat_map(|it| it.split(|it| *it == b';'));
+    let found = pairs.find_map(|it| {
+        let (key, rest) = it.trim_ascii_start().split_at_checked(part.name.len())?;
+        let value = rest.strip_prefix(b"=")?;
+        key.eq_ignore_ascii_case(&part.name).then_some(value)
+    });
+    set(found, out)
 }
 
 fn joined<'a>(values: impl Iterator<Item = &'a [u8]>, separator: &[u8], out: &mut Vec<u8>) -> bool {
@@ -239,23 +146,6 @@ fn seconds(duration: std::time::Duration, out: &mut Vec<u8>) {
     write::three_digits(out, u16::try_from(millis % 1000).unwrap_or_default());
 }
 
-/// One word for each attempt, joined as nginx joins the servers of one pass.
-fn attempts(
-    exchange: &Exchange,
-    out: &mut Vec<u8>,
-    word: fn(&Attempt, &mut Vec<u8>) -> bool,
-) -> bool {
-    for (at, attempt) in exchange.attempts.iter().enumerate() {
-        if at > 0 {
-            out.extend_from_slice(b", ");
-        }
-        if !word(attempt, out) {
-            out.push(b'-');
-        }
-    }
-    !exchange.attempts.is_empty()
-}
-
 fn duration(value: Option<std::time::Duration>, out: &mut Vec<u8>) -> bool {
     value.inspect(|it| seconds(*it, out)).is_some()
 }
@@ -271,13 +161,20 @@ fn display(value: impl std::fmt::Display, out: &mut Vec<u8>) -> bool {
     write!(out, "{value}").is_ok()
 }
 
+/// Source: nginx `ngx_http_gzip_filter_module.c`, `ngx_http_gzip_ratio_variable`.
+fn ratio(before: u64, after: u64, out: &mut Vec<u8>) -> bool {
+    let Some(thousandths) = (before * 1000).checked_div(after) else { return false };
+    let hundredths = (thousandths + 5) / 10;
+    display(format_args!("{}.{:02}", hundredths / 100, hundredths % 100), out)
+}
+
 fn request_time(exchange: &Exchange) -> std::time::Duration {
     clock::now().since(if exchange.started == Time::ZERO { clock::now() } else { exchange.started })
 }
 
 /// Every variable without a free part in its name.
-const TABLE: &[(&str, Write)] = &[
-    ("args", |it, out| set((!it.args.is_empty()).then(|| it.text(it.args)), out)),
+const TABLE: &[(&str, Write<Exchange>)] = &[
+    ("args", |it, out| set((!it.args.is_empty()).then_some(&it.args[..]), out)),
     ("body_bytes_sent", |it, out| display(it.sent_body(), out)),
     ("bytes_sent", |it, out| display(it.sent, out)),
     ("connection", |it, out| display(it.client_serial(), out)),
@@ -289,9 +186,15 @@ const TABLE: &[(&str, Write)] = &[
     ("content_length", |it, out| known_field(it, Name::ContentLength, out)),
     ("content_type", |it, out| known_field(it, Name::ContentType, out)),
     ("document_uri", |it, out| set(Some(&it.path), out)),
+    ("document_root", |it, out| {
+        set(it.location().map(|location| location.files.root.folder(it)).as_deref(), out)
+    }),
     ("host", |it, out| {
         let fallback = || it.server.as_ref().map_or(&b""[..], |it| it.name.as_bytes());
         set(Some(if it.host.is_empty() { fallback() } else { &it.host }), out)
+    }),
+    ("gzip_ratio", |it, out| {
+        it.compressed.is_some_and(|(before, after)| ratio(before, after, out))
     }),
     ("hostname", |_, out| {
         let name = nix::unistd::gethostname().ok();
@@ -299,6 +202,9 @@ const TABLE: &[(&str, Write)] = &[
     }),
     ("https", |_, _| false),
     ("is_args", |it, out| set((!it.args.is_empty()).then_some(&b"?"[..]), out)),
+    ("limit_rate", |it, out| display(it.limit_rate.unwrap_or_default(), out)),
+    ("limit_conn_status", |it, out| set(it.limit_conn.map(str::as_bytes), out)),
+    ("limit_req_status", |it, out| set(it.limit_req.map(str::as_bytes), out)),
     ("msec", |_, out| {
         seconds(std::time::Duration::from_millis(clock::unix_millis()), out);
         true
@@ -313,22 +219,50 @@ const TABLE: &[(&str, Write)] = &[
         }
         set(Some(it.client_name().as_bytes()), out)
     }),
-    ("query_string", |it, out| set((!it.args.is_empty()).then(|| it.text(it.args)), out)),
-    ("remote_addr", |it, out| set(Some(it.client_name().as_bytes()), out)),
-    ("remote_port", |it, out| {
-        let port = it.client.as_ref().and_then(|it| it.address).map(|it| it.port());
-        port.is_some_and(|it| display(it, out))
+    // Connections begin with requests here, never with a PROXY header.
+    ("proxy_protocol_addr", |_, _| false),
+    ("proxy_protocol_port", |_, _| false),
+    ("proxy_protocol_server_addr", |_, _| false),
+    ("proxy_protocol_server_port", |_, _| false),
+    ("query_string", |it, out| set((!it.args.is_empty()).then_some(&it.args[..]), out)),
+    ("realpath_root", |it, out| {
+        let folder = it.location().map(|location| location.files.root.folder(it));
+        let path = folder.and_then(|it| look::canonical(&it));
+        set(path.as_deref(), out)
     }),
-    ("remote_user", |_, _| false),
+    ("remote_addr", |it, out| set(Some(it.client_name().as_bytes()), out)),
+    ("realip_remote_addr", |it, out| {
+        let peer = it.peer.as_ref().or(it.client.as_ref());
+        set(peer.map(|it| it.name.as_bytes()), out)
+    }),
+    ("realip_remote_port", |it, out| {
+        let peer = it.peer.as_ref().or(it.client.as_ref()).and_then(|it| it.address);
+        peer.is_some_and(|it| display(it.port(), out))
+    }),
+    ("remote_port", |it, out| {
+        // One that a header told of may have none.
+        let port = it.client.as_ref().and_then(|it| it.address).map(|it| it.port());
+        port.is_some_and(|it| it == 0 || display(it, out))
+    }),
+    ("remote_user", |it, out| {
+        let known = auth_basic::credentials(it);
+        set(known.as_ref().map(|(user, _)| &user[..]), out)
+    }),
     ("request", |it, out| set(Some(it.text(it.request.line)), out)),
     ("request_completion", |it, out| set(it.completed.then_some(&b"OK"[..]), out)),
+    ("request_filename", |it, out| {
+        set(it.location().map(|location| location.files.root.file(it)).as_deref(), out)
+    }),
     ("request_length", |it, out| display(it.received, out)),
-    ("request_method", |it, out| set(Some(it.text(it.request.method)), out)),
+    ("request_method", |it, out| set(Some(it.method()), out)),
     ("request_time", |it, out| {
         seconds(request_time(it), out);
         true
     }),
-    ("request_uri", |it, out| set(Some(it.text(it.request.target)), out)),
+    ("request_uri", |it, out| {
+        let target = it.text(it.request.path_and_query);
+        set(Some(if target.is_empty() { b"/" } else { target }), out)
+    }),
     ("scheme", |_, out| set(Some(b"http"), out)),
     ("server_addr", |it, out| {
         let local = it.client.as_ref().and_then(|it| it.local).map(|it| it.ip());
@@ -355,19 +289,6 @@ const TABLE: &[(&str, Write)] = &[
     }),
     ("time_iso8601", |_, out| time::with_iso8601(|it| set(Some(it.as_bytes()), out))),
     ("time_local", |_, out| time::with_local(|it| set(Some(it.as_bytes()), out))),
-    ("upstream_addr", |it, out| {
-        attempts(it, out, |it, out| match &it.backend {
-            Some(backend) => set(Some(backend.name.as_bytes()), out),
-            None => set(Some(it.upstream.as_bytes()), out),
-        })
-    }),
-    ("upstream_connect_time", |it, out| attempts(it, out, |it, out| duration(it.connect, out))),
-    ("upstream_header_time", |it, out| attempts(it, out, |it, out| duration(it.header, out))),
-    ("upstream_response_length", |it, out| attempts(it, out, |it, out| display(it.length, out))),
-    ("upstream_response_time", |it, out| attempts(it, out, |it, out| duration(it.response, out))),
-    ("upstream_status", |it, out| {
-        attempts(it, out, |it, out| it.status != 0 && display(it.status, out))
-    }),
     ("uri", |it, out| set(Some(&it.path), out)),
 ];
 
@@ -375,6 +296,7 @@ const TABLE: &[(&str, Write)] = &[
 mod tests {
     use super::*;
     use crate::engine::h1::request::Limits;
+    use crate::variable::Names;
 
     fn exchange(head: &str) -> Exchange {
         let mut exchange = Exchange::default();
@@ -387,7 +309,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, head: &str, expected: &str) {
         let mut out = Vec::new();
-        Template::compile(text).unwrap().write(&exchange(head), &mut out);
+        Template::compile(text, &Names::default()).unwrap().write(&exchange(head), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
     }
 
@@ -398,7 +320,6 @@ mod tests {
     fn names_end_where_their_letters_end() {
         check("$host", HEAD, "shop");
         check("${host}x $host.", HEAD, "shopx shop.");
-        check("100$", HEAD, "100$");
         check("$request_uri|$uri|$args|$is_args", HEAD, "/a%20b?One=1&two=2|/a b|One=1&two=2|?");
     }
 
@@ -411,7 +332,11 @@ mod tests {
 
     #[test]
     fn unknown_names_are_refused() {
-        assert_eq!(Template::compile("a $nope b").unwrap_err(), Unknown("nope".to_owned()));
-        assert!(Template::compile("${host").is_err());
+        let told = |text: &str| {
+            Template::<Exchange>::compile(text, &Names::default()).unwrap_err().to_string()
+        };
+        assert_eq!(told("a $nope b"), "unknown \"nope\" variable");
+        assert_eq!(told("${host"), "the closing bracket in \"host\" variable is missing");
+        assert_eq!(told("100$"), "invalid variable name");
     }
 }

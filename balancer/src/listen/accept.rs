@@ -14,10 +14,17 @@ use std::os::fd::AsRawFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use crate::conf::error::os_text;
 use crate::engine::connection::HttpApp;
+use crate::engine::places::{self, Place};
+use crate::engine::session::StreamApp;
 use crate::engine::{Shared, WorkerStats};
-use crate::snapshot::Bind;
+use crate::listen::Last;
+use crate::snapshot::{Bind, Snapshot};
 use crate::upstream::backend::add;
+
+/// How often a connection that was promised a place looks for it.
+const MOST_TURNS: u32 = 100;
 
 /// How long accepting pauses when no descriptor is left.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -25,10 +32,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Accepts connections and hands them to the engine.
 #[derive(Debug)]
 pub struct Accept {
+    shared: Arc<Shared>,
     app: Arc<HttpApp>,
+    streams: Arc<StreamApp>,
+    bind: Bind,
     stats: Arc<WorkerStats>,
     is_unix: bool,
     closed: watch::Receiver<bool>,
+    last: Last,
 }
 
 enum Listener {
@@ -59,14 +70,29 @@ impl Accept {
         shared: &Arc<Shared>,
         number: usize,
         closed: watch::Receiver<bool>,
+        last: &Last,
     ) -> Self {
         let stats = shared.stats.worker(number);
         let app = HttpApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone());
-        Self { app: Arc::new(app), stats, is_unix: matches!(bind, Bind::Unix(_)), closed }
+        let streams = StreamApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone());
+        Self {
+            shared: Arc::clone(shared),
+            app: Arc::new(app),
+            streams: Arc::new(streams),
+            bind: bind.clone(),
+            stats,
+            is_unix: matches!(bind, Bind::Unix(_)),
+            closed,
+            last: Arc::clone(last),
+        }
     }
 
     /// Runs until told to close; what waits to be accepted by then is still served.
-    pub async fn run(mut self, socket: Socket) {
+    pub async fn run(self, socket: Socket) {
+        if !self.is_unix {
+            // Accepted sockets inherit it. A socket that refuses it is broken, as its use will tell.
+            let _ = socket.set_tcp_nodelay(true);
+        }
         let listener = if self.is_unix {
             UnixListener::from_std(socket.into()).map(Listener::Unix)
         } else {
@@ -76,39 +102,99 @@ impl Accept {
             Ok(listener) => listener,
             Err(error) => return tracing::error!("A listener cannot be used: {error}"),
         };
+        let mut closed = self.closed.clone();
+        let accept = Arc::new(self);
         loop {
             let accepted = std::future::poll_fn(|context| listener.poll_accept(context));
             tokio::select! {
                 accepted = accepted => match accepted {
-                    Ok(accepted) => self.hand_over(accepted),
+                    Ok(accepted) => accept.hand_over(accepted),
                     Err(error) => pause_if_exhausted(&error).await,
                 },
-                _ = self.closed.changed() => break,
+                _ = closed.changed() => break,
             }
         }
         let mut context = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(accepted)) = listener.poll_accept(&mut context) {
-            self.hand_over(accepted);
+            accept.hand_over(accepted);
         }
     }
 
-    fn hand_over(&self, accepted: Accepted) {
+    /// Finds a place for a connection, and serves it there.
+    fn hand_over(self: &Arc<Self>, accepted: Accepted) {
         add(&self.stats.accepted, 1);
+        if let Some(place) = Place::take() {
+            return self.begin(accepted, place);
+        }
+        if !places::make_room(1) {
+            return places::tell_refusal();
+        }
+        // Who leaves does so as soon as this task lets go of the worker.
+        let accept = Arc::clone(self);
+        tokio::spawn(async move {
+            for _ in 0..MOST_TURNS {
+                tokio::task::yield_now().await;
+                if let Some(place) = Place::take() {
+                    return accept.begin(accepted, place);
+                }
+            }
+            places::tell_refusal();
+        });
+    }
+
+    fn begin(&self, accepted: Accepted, place: Place) {
         let stream = match accepted {
             Accepted::Tcp(stream, peer) => {
-                // A socket that refuses this is broken, which its first read will tell.
-                let _ = stream.set_nodelay(true);
                 let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
                 let _ = digest.peer_addr.set(Some(AnyAddr::from(peer)));
+                // The kernel is asked only where it alone knows.
+                if let Bind::Inet(address) = self.bind
+                    && !address.ip().is_unspecified()
+                {
+                    let _ = digest.local_addr.set(Some(AnyAddr::from(address)));
+                }
                 let mut stream = L4Stream::from(stream);
                 stream.set_socket_digest(digest);
                 stream
             }
             Accepted::Unix(stream) => L4Stream::from(stream),
         };
-        let app = Arc::clone(&self.app);
         let closed = self.closed.clone();
-        tokio::spawn(async move { app.process_new(Box::new(stream), &closed).await });
+        if let Some(last) = self.last.get() {
+            self.serve_last(stream, Arc::clone(last), place);
+            return;
+        }
+        // A reload may give an address from one block to the other.
+        if self.shared.snapshot.load().stream(&self.bind).is_some() {
+            let app = Arc::clone(&self.streams);
+            tokio::spawn(async move {
+                let _place = place;
+                app.process_new(Box::new(stream), &closed).await
+            });
+            return;
+        }
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            let _place = place;
+            app.process_new(Box::new(stream), &closed).await
+        });
+    }
+
+    /// Serves who waited at an address that the configuration in force does not name any more.
+    fn serve_last(&self, stream: L4Stream, last: Arc<Snapshot>, place: Place) {
+        if last.stream(&self.bind).is_some() {
+            let app = Arc::clone(&self.streams);
+            tokio::spawn(async move {
+                let _place = place;
+                app.serve(Box::new(stream), &last).await;
+            });
+        } else {
+            let app = Arc::clone(&self.app);
+            tokio::spawn(async move {
+                let _place = place;
+                app.serve(Box::new(stream), last).await;
+            });
+        }
     }
 }
 
@@ -116,10 +202,14 @@ impl Accept {
 async fn pause_if_exhausted(error: &io::Error) {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
-    if let Some(EMFILE | ENFILE) = error.raw_os_error() {
-        tracing::error!("accept() failed ({error}), pausing for {} ms", PAUSE.as_millis());
-        tokio::time::sleep(PAUSE).await;
-    } else {
-        tracing::info!("accept() failed ({error})");
+    const ECONNABORTED: i32 = 103;
+    let text = format!("accept4() failed {}", os_text(error));
+    match error.raw_os_error() {
+        Some(EMFILE | ENFILE) => {
+            tracing::error!(severity = "crit", "{text}");
+            tokio::time::sleep(PAUSE).await;
+        }
+        Some(ECONNABORTED) => tracing::error!("{text}"),
+        _ => tracing::error!(severity = "alert", "{text}"),
     }
 }

@@ -1,24 +1,31 @@
 //! `access_log`, `log_format`, `error_log`: which lines go where.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conf::value::{Unit, choice, size, time};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
 use crate::http::EVERYWHERE;
+use crate::logs::error::failed;
+use crate::logs::syslog::Peer;
+use crate::logs::writer::LogFile;
 
 /// What a block says of its logs.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     access: Option<Vec<AccessLine>>,
     /// `error_log` lines; without any, those of the enclosing block count.
-    pub errors: Vec<ErrorLog>,
+    pub errors: Vec<ErrorLine>,
 }
 
 /// One `access_log` line.
 #[derive(Clone, Debug)]
 pub struct AccessLine {
-    /// The file.
+    /// The file, or a server of syslog.
     pub path: Word,
+    /// That server.
+    pub peer: Option<Peer>,
     /// Name of the format, `None` for `combined`.
     pub format: Option<Word>,
     /// Bytes that are collected before they are written.
@@ -38,6 +45,8 @@ pub enum Target {
     Stderr,
     /// A file, relative to the prefix.
     File(Word),
+    /// A server of syslog.
+    Syslog(Peer),
 }
 
 /// How grave an event must be to be written, in nginx's words.
@@ -68,7 +77,7 @@ impl Severity {
 
 /// One `error_log` line.
 #[derive(Clone, Debug)]
-pub struct ErrorLog {
+pub struct ErrorLine {
     /// Where it goes.
     pub target: Target,
     /// The least grave events it takes.
@@ -98,11 +107,15 @@ pub enum Escape {
     None,
 }
 
+/// Where `access_log` may stand.
+const ACCESS: &[Block] =
+    &[Block::Http, Block::Server, Block::Location, Block::IfInLocation, Block::LimitExcept];
+
 /// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
     Row {
         name: "access_log",
-        within: EVERYWHERE,
+        within: ACCESS,
         arguments: 1..=MANY,
         effect: Effect::Add(Settings::access_log),
     },
@@ -111,7 +124,33 @@ pub const ROWS: &[Row<Settings>] = &[
         within: EVERYWHERE,
         arguments: 1..=2,
         effect: Effect::Add(|it, directive| {
-            it.errors.push(ErrorLog::read(directive)?);
+            it.errors.push(ErrorLine::read(directive)?);
+            Ok(())
+        }),
+    },
+];
+
+/// Directives of `stream` and its servers.
+pub const STREAM_ROWS: &[Row<Settings>] = &[
+    Row {
+        name: "access_log",
+        within: &[Block::Stream, Block::StreamServer],
+        arguments: 1..=MANY,
+        effect: Effect::Add(|it, directive| {
+            if let [path] = directive.arguments()
+                && *path != "off"
+            {
+                return Err(path.refuse("log format is not specified"));
+            }
+            it.access_log(directive)
+        }),
+    },
+    Row {
+        name: "error_log",
+        within: &[Block::Stream, Block::StreamServer],
+        arguments: 1..=2,
+        effect: Effect::Add(|it, directive| {
+            it.errors.push(ErrorLine::read(directive)?);
             Ok(())
         }),
     },
@@ -132,7 +171,15 @@ pub const FORMAT_ROWS: &[Row<Formats>] = &[Row {
     effect: Effect::Add(Formats::log_format),
 }];
 
-const SYSLOG: &str = "write to a file or to stderr and let a collector read it";
+/// Directives of `stream` alone.
+pub const STREAM_FORMAT_ROWS: &[Row<Formats>] = &[Row {
+    name: "log_format",
+    within: &[Block::Stream],
+    arguments: 2..=MANY,
+    effect: Effect::Add(Formats::log_format),
+}];
+
+const MEMORY: &str = "write to a file, to stderr or to syslog";
 
 impl Settings {
     /// Fills what this block leaves open.
@@ -156,12 +203,10 @@ impl Settings {
             lines.clear();
             return rest.first().map_or(Ok(()), |it| Err(it.invalid_parameter()));
         }
-        if path.starts_with("syslog:") {
-            let text = format!("invalid parameter \"{path}\"");
-            return Err(path.refuse(text).with_help(SYSLOG));
-        }
+        let peer = path.strip_prefix("syslog:").map(Peer::parse).transpose();
         let mut line = AccessLine {
             path: path.clone(),
+            peer: peer.map_err(|it| path.refuse(it))?,
             format: rest.first().cloned(),
             buffer: None,
             flush: None,
@@ -176,6 +221,9 @@ impl Settings {
         }
         if line.flush.is_some() && line.buffer.is_none() {
             return Err(path.refuse(format!("no buffer is defined for access_log \"{path}\"")));
+        }
+        if line.peer.is_some() && line.buffer.is_some() {
+            return Err(path.refuse("logs to syslog cannot be buffered"));
         }
         lines.push(line);
         Ok(())
@@ -208,15 +256,30 @@ impl AccessLine {
     }
 }
 
-impl ErrorLog {
+impl AccessLine {
+    /// Opens what the line names; relative names begin at `prefix`. An error is nginx's text.
+    pub fn open(&self, prefix: &Path) -> Result<Arc<LogFile>, String> {
+        if let Some(peer) = &self.peer {
+            return LogFile::syslog(peer);
+        }
+        let path = prefix.join(self.path.as_str());
+        LogFile::open(&path).map_err(|it| failed(&path, &it))
+    }
+}
+
+impl ErrorLine {
     /// Reads an `error_log` line.
     pub fn read(directive: &Directive) -> Result<Self, ConfError> {
         let path = directive.text();
         let target = match path.as_str() {
             "stderr" => Target::Stderr,
-            it if it.starts_with("syslog:") || it.starts_with("memory:") => {
-                let text = format!("invalid parameter \"{path}\"");
-                return Err(path.refuse(text).with_help(SYSLOG));
+            // As nginx without `--with-debug`, which is where such a log is of use.
+            it if it.starts_with("memory:") => {
+                return Err(path.refuse("nginx was built without debug support").with_help(MEMORY));
+            }
+            it if it.starts_with("syslog:") => {
+                let peer = Peer::parse(&it["syslog:".len()..]);
+                Target::Syslog(peer.map_err(|it| path.refuse(it))?)
             }
             _ => Target::File(path.clone()),
         };
@@ -302,7 +365,7 @@ mod tests {
 
     #[test]
     fn error_logs_have_a_level() {
-        let read = |text| ErrorLog::read(&directive(text)).map(|it| it.level);
+        let read = |text| ErrorLine::read(&directive(text)).map(|it| it.level);
         assert_eq!(read("error_log a;").unwrap(), Severity::Error);
         assert_eq!(read("error_log stderr WARN;").unwrap(), Severity::Warn);
         let reason = read("error_log a loud;").unwrap_err().reason;

@@ -1,4 +1,4 @@
-//! The three ways nginx writes a time in a log, each formatted once a second.
+//! The ways nginx writes a time in a log, each formatted once a second.
 
 use std::cell::RefCell;
 
@@ -12,6 +12,7 @@ struct Texts {
     local: String,
     iso8601: String,
     error: String,
+    syslog: String,
 }
 
 thread_local! {
@@ -33,6 +34,11 @@ pub fn with_error<T>(use_it: impl FnOnce(&str) -> T) -> T {
     with_texts(|it| use_it(&it.error))
 }
 
+/// Hands over `Nov 22 11:04:07`.
+pub fn with_syslog<T>(use_it: impl FnOnce(&str) -> T) -> T {
+    with_texts(|it| use_it(&it.syslog))
+}
+
 fn with_texts<T>(use_it: impl FnOnce(&Texts) -> T) -> T {
     TEXTS.with_borrow_mut(|texts| {
         let second = clock::unix_millis() / 1000;
@@ -42,6 +48,7 @@ fn with_texts<T>(use_it: impl FnOnce(&Texts) -> T) -> T {
                 second,
                 local: now.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
                 iso8601: now.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                syslog: now.strftime("%b %e %H:%M:%S").to_string(),
                 error: now.strftime("%Y/%m/%d %H:%M:%S").to_string(),
             };
         }

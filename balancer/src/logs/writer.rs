@@ -5,15 +5,18 @@
 //! and counted.
 
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::error;
+use super::rows::Severity;
+use super::syslog::{Peer, Sender};
 use crate::upstream::backend::add;
 
 /// Bytes that may wait for the disk, per file.
@@ -56,10 +59,44 @@ struct Lines {
 /// What the threads that log and the one that writes share.
 #[derive(Debug)]
 struct Channel {
-    /// `None` for standard error.
-    path: Option<PathBuf>,
+    place: Place,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// Where lines go.
+#[derive(Debug, Eq, PartialEq)]
+enum Place {
+    Stderr,
+    File(PathBuf),
+    Syslog(Peer),
+}
+
+impl Place {
+    fn name(&self) -> &Path {
+        match self {
+            Self::Stderr => Path::new("stderr"),
+            Self::File(path) => path,
+            Self::Syslog(peer) => Path::new(peer.name()),
+        }
+    }
+}
+
+/// What takes the bytes.
+#[derive(Debug)]
+enum Out {
+    File(File),
+    Syslog(Sender),
+}
+
+impl Out {
+    /// Whole lines; to syslog one line.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_all(bytes),
+            Self::Syslog(sender) => sender.send(bytes),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,36 +105,52 @@ struct State {
     waiting_bytes: usize,
     spares: Vec<Vec<u8>>,
     is_writing: bool,
-    reopen: bool,
+    /// The file to go on with.
+    reopened: Option<File>,
     is_closed: bool,
 }
 
 impl LogFile {
     /// Opens a file for appending, or finds it open.
     pub fn open(path: &Path) -> io::Result<Arc<Self>> {
+        Self::find(Place::File(path.to_owned()), || append(path).map(Out::File))
+    }
+
+    /// Standard error as it is when it is first asked for.
+    pub fn stderr() -> io::Result<Arc<Self>> {
+        let copy = || io::stderr().as_fd().try_clone_to_owned();
+        Self::find(Place::Stderr, || copy().map(|it| Out::File(File::from(it))))
+    }
+
+    /// A server of syslog. An error is nginx's text.
+    pub fn syslog(peer: &Peer) -> Result<Arc<Self>, String> {
+        let sender = Sender::find(peer)?;
+        let found = Self::find(Place::Syslog(peer.clone()), || Ok(Out::Syslog(sender)));
+        found.map_err(|error| error::failed(Path::new(peer.name()), &error))
+    }
+
+    fn find(place: Place, open_it: impl FnOnce() -> io::Result<Out>) -> io::Result<Arc<Self>> {
         let mut open = lock(&OPEN);
         open.retain(|it| it.strong_count() > 0);
-        let same = |it: &Arc<Self>| it.channel.path.as_deref() == Some(path);
+        let same = |it: &Arc<Self>| it.channel.place == place;
         if let Some(found) = open.iter().filter_map(Weak::upgrade).find(same) {
             return Ok(found);
         }
-        let log = Self::start(append(path)?, Some(path.to_owned()))?;
+        let log = Self::start(open_it()?, place)?;
         open.push(Arc::downgrade(&log));
         Ok(log)
     }
 
-    /// Standard error as it is now.
-    pub fn stderr() -> io::Result<Arc<Self>> {
-        let log = Self::start(File::from(io::stderr().as_fd().try_clone_to_owned()?), None)?;
-        lock(&OPEN).push(Arc::downgrade(&log));
-        Ok(log)
+    /// Whether it is standard error.
+    pub fn is_stderr(&self) -> bool {
+        self.channel.place == Place::Stderr
     }
 
-    fn start(file: File, path: Option<PathBuf>) -> io::Result<Arc<Self>> {
+    fn start(out: Out, place: Place) -> io::Result<Arc<Self>> {
         let channel =
-            Arc::new(Channel { path, state: Mutex::default(), changed: Condvar::default() });
+            Arc::new(Channel { place, state: Mutex::default(), changed: Condvar::default() });
         let writer = Arc::clone(&channel);
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write(file))?;
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write(out))?;
         Ok(Arc::new(Self { channel, lanes: Mutex::default() }))
     }
 
@@ -105,6 +158,13 @@ impl LogFile {
     ///
     /// `write` appends it, its end included.
     pub fn collect(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Place::Syslog(peer) = &self.channel.place {
+            let mut bytes = peer.header(None).into_bytes();
+            write(&mut bytes);
+            // A datagram is a line.
+            bytes.pop_if(|it| *it == b'\n');
+            return self.channel.take(&mut Lines { bytes, count: 1 });
+        }
         LANES.with_borrow_mut(|lanes| {
             let at = lanes.iter().position(|(it, _)| it.as_ptr() == Arc::as_ptr(self));
             let at = at.unwrap_or_else(|| {
@@ -122,9 +182,16 @@ impl LogFile {
         });
     }
 
-    /// Hands a line over at once.
-    pub fn write(&self, line: &[u8]) {
-        self.channel.take(&mut Lines { bytes: line.to_vec(), count: 1 });
+    /// Hands a line of an error log over at once.
+    pub fn tell(&self, severity: Severity, line: &[u8]) {
+        let bytes = match &self.channel.place {
+            Place::Syslog(peer) => {
+                let bare = line.strip_suffix(b"\n").unwrap_or(line);
+                [peer.header(Some(severity)).as_bytes(), bare].concat()
+            }
+            Place::Stderr | Place::File(_) => line.to_vec(),
+        };
+        self.channel.take(&mut Lines { bytes, count: 1 });
     }
 
     /// Hands over what every worker has collected.
@@ -167,7 +234,7 @@ impl Channel {
     }
 
     /// What the file's thread does, until the file is closed and all is written.
-    fn write(&self, mut file: File) {
+    fn write(&self, mut out: Out) {
         let mut complained: Option<Instant> = None;
         let mut written = Vec::new();
         loop {
@@ -180,30 +247,30 @@ impl Channel {
                 }
             }
             self.changed.notify_all();
-            while state.waiting.is_empty() && !state.reopen && !state.is_closed {
+            while state.waiting.is_empty() && state.reopened.is_none() && !state.is_closed {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if state.waiting.is_empty() && !state.reopen {
+            if state.waiting.is_empty() && state.reopened.is_none() {
                 return;
             }
-            let reopens = std::mem::take(&mut state.reopen);
+            let reopened = state.reopened.take();
             std::mem::swap(&mut written, &mut state.waiting);
             state.is_writing = true;
             drop(state);
-            if let (true, Some(path)) = (reopens, &self.path) {
-                match append(path) {
-                    Ok(fresh) => file = fresh,
-                    Err(error) => complain("open()", path, &error),
-                }
+            if let Some(reopened) = reopened {
+                out = Out::File(reopened);
             }
             for lines in &written {
-                if let Err(error) = file.write_all(&lines.bytes) {
+                if let Err(error) = out.write(&lines.bytes) {
                     add(&DROPPED, lines.count);
                     // A full disk is one complaint a minute, not one for each write.
                     if complained.is_none_or(|it| COMPLAIN_AGAIN <= it.elapsed()) {
                         complained = Some(Instant::now());
-                        let name = self.path.as_deref().unwrap_or(Path::new("stderr"));
-                        complain("write() to", name, &error);
+                        let call = match out {
+                            Out::File(_) => "write() to",
+                            Out::Syslog(_) => "send() to",
+                        };
+                        complain(call, self.place.name(), &error);
                     }
                 }
                 // Counted as waiting until now: a stalled write must not let the queue grow.
@@ -240,13 +307,37 @@ pub fn flush() {
     });
 }
 
-/// Opens every file again by its name, for a rotation that renamed it.
-pub fn reopen() {
+/// Opens every file again by its name, for a rotation that renamed it, and gives it to a user.
+///
+/// The caller opens, not the file's thread: it may have the right to.
+pub fn reopen(owner: Option<u32>) {
     for log in open() {
         log.gather();
-        lock(&log.channel.state).reopen = true;
-        log.channel.changed.notify_all();
+        let Place::File(path) = &log.channel.place else { continue };
+        match append(path) {
+            Ok(file) => {
+                if let Err(error) = give(&file, owner) {
+                    complain("chown()", path, &error);
+                }
+                lock(&log.channel.state).reopened = Some(file);
+                log.channel.changed.notify_all();
+            }
+            Err(error) => complain("open()", path, &error),
+        }
     }
+}
+
+/// Source: nginx `ngx_cycle.c`, `ngx_reopen_files`.
+fn give(file: &File, owner: Option<u32>) -> io::Result<()> {
+    let Some(owner) = owner else { return Ok(()) };
+    let found = file.metadata()?;
+    if found.uid() != owner {
+        fchown(file, Some(owner), None)?;
+    }
+    if found.mode() & 0o600 != 0o600 {
+        file.set_permissions(Permissions::from_mode(found.mode() & 0o7777 | 0o600))?;
+    }
+    Ok(())
 }
 
 /// Writes what all workers have collected, and waits for it, but not for a disk that has stalled.
@@ -255,7 +346,8 @@ pub fn finish(within: Duration) {
     for log in open() {
         log.gather();
         let left = until.saturating_duration_since(Instant::now());
-        let is_busy = |it: &mut State| it.is_writing || it.reopen || !it.waiting.is_empty();
+        let is_busy =
+            |it: &mut State| it.is_writing || it.reopened.is_some() || !it.waiting.is_empty();
         let state = lock(&log.channel.state);
         drop(log.channel.changed.wait_timeout_while(state, left, is_busy));
     }

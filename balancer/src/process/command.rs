@@ -10,14 +10,16 @@ use nix::unistd::Pid;
 use crate::args::{Args, Order, Version};
 use crate::conf::error::{self, ConfError, Marks, os_text};
 use crate::listen;
-use crate::process::{self, complain, emerg, version};
+use crate::logs::error::Sink;
+use crate::logs::rows::Severity;
+use crate::process::{self, complain, console, emerg, privilege, version};
 use crate::snapshot::build::{self, Configuration, Paths};
 
 /// nginx's own, so that a start without `-p` finds what it would find.
-const PREFIX: &str = "/usr/local/nginx/";
+pub(crate) const PREFIX: &str = "/usr/local/nginx/";
 
 /// The pid file of a configuration that names none is below the prefix, too.
-const CONF: &str = "conf/nginx.conf";
+pub(crate) const CONF: &str = "conf/nginx.conf";
 
 /// Does what the words ask for.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
@@ -40,9 +42,13 @@ pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let prefix = args.prefix.clone().unwrap_or_else(|| PREFIX.into());
     let conf = prefix.join(args.conf.as_deref().unwrap_or(Path::new(CONF)));
     let paths = Paths { prefix, conf };
+    console::open(&args, &paths.prefix);
     let configuration = match build::read(&paths, args.globals.as_deref(), args.strict) {
         Ok(configuration) => configuration,
         Err(problems) => {
+            if args.test && !args.quiet && problems.iter().all(|it| it.reason == build::NO_EVENTS) {
+                tell_syntax(&paths);
+            }
             tell(&problems);
             if args.test {
                 complain(&format!(
@@ -53,7 +59,10 @@ pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(&configuration.warnings);
+    // Who started us in the background has told them.
+    if !privilege::is_daemon_child() {
+        tell(&configuration.warnings);
+    }
     if args.test {
         return test(&args, &configuration, &paths);
     }
@@ -68,12 +77,20 @@ pub(crate) fn tell(problems: &[ConfError]) {
     if problems.is_empty() {
         return;
     }
+    for problem in problems {
+        let severity = match problem.level {
+            error::Level::Emerg => Severity::Emerg,
+            error::Level::Warn => Severity::Warn,
+        };
+        console::say(severity, &problem.to_string());
+    }
     let marks = match (io::stderr().is_terminal(), std::env::var_os("NO_COLOR")) {
-        (false, _) => Marks::Absent,
+        (false, _) => return,
         (true, Some(_)) => Marks::Plain,
         (true, None) => Marks::Colored,
     };
-    complain(error::render(problems, marks).trim_end());
+    let lines = error::render(problems, Marks::Absent).len();
+    complain(error::render(problems, marks)[lines..].trim_end());
 }
 
 const USAGE: &str = "Usage: nginx [-?hvVtTq] [-s signal] [-p prefix]
@@ -95,28 +112,17 @@ Options:
   --strict      : accept nginx's own words only, and no name that does not resolve
 ";
 
+fn tell_syntax(paths: &Paths) {
+    complain(&format!("nginx: the configuration file {} syntax is ok", paths.conf.display()));
+}
+
 /// Everything short of serving.
 fn test(args: &Args, configuration: &Configuration, paths: &Paths) -> ExitCode {
     let file = paths.conf.display();
     if !args.quiet {
-        complain(&format!("nginx: the configuration file {file} syntax is ok"));
+        tell_syntax(paths);
     }
-    let mut problems = Vec::new();
-    match build::build(configuration, None) {
-        Err(found) => problems = found,
-        Ok(snapshot) => {
-            problems.extend(snapshot.warnings);
-            for listener in &snapshot.listeners {
-                let opened = listen::open(&listener.bind, &listener.options, 1);
-                if let Err(listen::CannotBind { bind, error }) = opened
-                    && error.kind() != io::ErrorKind::AddrInUse
-                {
-                    let text = format!("bind() to {bind} failed {}", os_text(&error));
-                    problems.push(ConfError::unplaced(text));
-                }
-            }
-        }
-    }
+    let problems = try_out(configuration);
     tell(&problems);
     if problems.iter().any(|it| it.level == error::Level::Emerg) {
         complain(&format!("nginx: configuration file {file} test failed"));
@@ -131,6 +137,34 @@ fn test(args: &Args, configuration: &Configuration, paths: &Paths) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Opens, looks up and binds all that serving needs, and lets go: what stood in the way, and what
+/// the operator is to be told.
+pub(crate) fn try_out(configuration: &Configuration) -> Vec<ConfError> {
+    let mut snapshot = match build::build(configuration, None) {
+        Err(found) => return found,
+        Ok(snapshot) => snapshot,
+    };
+    let pid = privilege::try_pid_file(&configuration.process.pid).err();
+    let prefix = &configuration.paths.prefix;
+    let logs = configuration.process.error_logs.iter();
+    let logs = logs.filter_map(|it| Sink::open(it, prefix).err());
+    let refused: Vec<_> = pid.into_iter().chain(logs).map(ConfError::unplaced).collect();
+    if !refused.is_empty() {
+        return refused;
+    }
+    let mut problems = std::mem::take(&mut snapshot.warnings);
+    for (bind, options) in snapshot.binds() {
+        let opened = listen::open(bind, options, 1);
+        if let Err(listen::CannotBind { bind, error }) = opened
+            && error.kind() != io::ErrorKind::AddrInUse
+        {
+            let text = format!("bind() to {bind} failed {}", os_text(&error));
+            problems.push(ConfError::unplaced(text));
+        }
+    }
+    problems
+}
+
 /// Writes every file that was read, as `-T` does.
 fn dump(configuration: &Configuration) -> ExitCode {
     let mut out = io::stdout().lock();
@@ -140,23 +174,23 @@ fn dump(configuration: &Configuration) -> ExitCode {
 
 /// Sends a signal to the program whose number the pid file holds.
 fn signal(order: Order, pid_file: &PathBuf) -> ExitCode {
-    let failed = |text: String| {
-        complain(&format!("nginx: {text}"));
+    let failed = |severity, text: String| {
+        console::say(severity, &text);
         ExitCode::FAILURE
     };
+    console::say(Severity::Notice, "signal process started");
     let text = match std::fs::read_to_string(pid_file) {
         Ok(text) => text,
         Err(error) => {
             let path = pid_file.display();
-            return failed(format!("[error] open() \"{path}\" failed {}", os_text(&error)));
+            let text = format!("open() \"{path}\" failed {}", os_text(&error));
+            return failed(Severity::Error, text);
         }
     };
     let word = text.trim_end();
     let Some(pid) = word.parse().ok().filter(|it| *it > 0) else {
-        return failed(format!(
-            "[error] invalid PID number \"{word}\" in \"{}\"",
-            pid_file.display()
-        ));
+        let text = format!("invalid PID number \"{word}\" in \"{}\"", pid_file.display());
+        return failed(Severity::Error, text);
     };
     let number = match order {
         Order::Stop => Number::SIGTERM,
@@ -168,7 +202,7 @@ fn signal(order: Order, pid_file: &PathBuf) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(errno) => {
             let text = format!("({}: {})", errno as i32, errno.desc());
-            failed(format!("[alert] kill({pid}, {}) failed {text}", number as i32))
+            failed(Severity::Alert, format!("kill({pid}, {}) failed {text}", number as i32))
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::conf::error::os_text;
+use crate::logs::error::failed;
 use crate::process::emerg;
 
 /// The file that tells scripts whom to signal. It is removed when dropped.
@@ -19,8 +20,33 @@ impl PidFile {
     /// Writes our number; call when every listener accepts. An error is nginx's text.
     pub(crate) fn write(path: &Path) -> Result<Self, String> {
         fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("open() \"{}\" failed {}", path.display(), os_text(&error)))?;
+            .map_err(|error| failed(path, &error))?;
         Ok(Self { path: path.to_path_buf() })
+    }
+
+    /// Makes room for the file of the program that takes over. An error is nginx's text.
+    pub(crate) fn rename_to_old(&mut self) -> Result<(), String> {
+        let mut old = self.path.clone().into_os_string();
+        old.push(OLD);
+        self.rename(old.into())
+    }
+
+    /// Takes the first name again, after [`PidFile::rename_to_old`].
+    pub(crate) fn rename_back(&mut self) -> Result<(), String> {
+        let text = self.path.to_string_lossy();
+        match text.strip_suffix(OLD).map(PathBuf::from) {
+            Some(first) => self.rename(first),
+            None => Ok(()),
+        }
+    }
+
+    fn rename(&mut self, to: PathBuf) -> Result<(), String> {
+        fs::rename(&self.path, &to).map_err(|error| {
+            let (from, to) = (self.path.display(), to.display());
+            format!("rename() {from} to {to} failed {}", os_text(&error))
+        })?;
+        self.path = to;
+        Ok(())
     }
 
     /// Writes another file and removes this one, if the path differs.
@@ -38,6 +64,15 @@ impl Drop for PidFile {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+/// Whether the file could be written; it is made, and left as it is. An error is nginx's text.
+pub(crate) fn try_pid_file(path: &Path) -> Result<(), String> {
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    opened.map(drop).map_err(|error| failed(path, &error))
+}
+
+/// nginx's `NGX_OLDPID_EXT`.
+const OLD: &str = ".oldbin";
 
 /// Set for the process that serves in the background.
 const DAEMON: &str = "BALANCER_DAEMON";
@@ -86,8 +121,7 @@ pub(crate) fn report_ready() {
     let mut out = io::stdout().lock();
     let _ = out.write_all(READY).and_then(|()| out.flush());
     if let Ok(null) = fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
-        // Whoever waits reads to the end of our output, and our terminal may be closed.
+        // Whoever waits reads to the end of our output.
         let _ = nix::unistd::dup2_stdout(&null);
-        let _ = nix::unistd::dup2_stderr(&null);
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 
 use crate::conf::value::number;
-use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
-use crate::logs::rows::ErrorLog;
+use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row};
+use crate::logs::rows::ErrorLine;
+use crate::process::user::{User, is_master};
 
 /// How many threads serve.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,13 +31,33 @@ impl Workers {
     }
 }
 
-/// Who the program becomes once it has bound its addresses.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// Name of the user.
-    pub name: Word,
-    /// Name of the group, `None` for one named like the user.
-    pub group: Option<Word>,
+/// On which processors workers run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Affinity {
+    /// Whether each worker has one processor, in turn.
+    pub is_auto: bool,
+    /// Processors by mask, the numbers counted from 0; of several masks one for each worker.
+    pub masks: Vec<Vec<usize>>,
+}
+
+impl Affinity {
+    /// The processors of a worker; `None` for all.
+    ///
+    /// Source: nginx `nginx.c`, `ngx_get_cpu_affinity`.
+    #[must_use]
+    pub fn of(&self, worker: usize) -> Option<Vec<usize>> {
+        if self.is_auto {
+            let all: Vec<usize>;
+            let mask = if let Some(mask) = self.masks.first() {
+                mask
+            } else {
+                all = (0..Workers::Auto.count()).collect();
+                &all
+            };
+            return Some(vec![*mask.get(worker % mask.len().max(1))?]);
+        }
+        self.masks.get(worker).or(self.masks.last()).cloned()
+    }
 }
 
 /// What the main block and `events` say, with nginx's defaults.
@@ -49,15 +70,25 @@ pub struct Settings {
     /// Whether the program goes to the background.
     pub daemon: bool,
     /// `error_log` lines of the main block; none for the log of the command line.
-    pub error_logs: Vec<ErrorLog>,
+    pub error_logs: Vec<ErrorLine>,
     /// Open connections, clients and upstreams together, for each worker.
     pub worker_connections: u32,
     /// How long requests may go on once the program was told to end, `None` for as long as it takes.
     pub worker_shutdown_timeout: Option<Duration>,
     /// Whom to become; `None` stays who it is.
     pub user: Option<User>,
-    /// Most open files, `None` for the system's limit.
+    /// Most open files of a worker, `None` for the system's limit.
     pub rlimit_nofile: Option<u64>,
+    /// Longest core file, `None` for the system's limit.
+    pub rlimit_core: Option<u64>,
+    /// How willingly workers give way to others, from -20 to 20.
+    pub priority: i32,
+    /// `worker_cpu_affinity`
+    pub affinity: Affinity,
+    /// Whether nginx would have a master process; without one it stays who it is.
+    pub has_master: bool,
+    /// `env`: names of variables, or names with values.
+    pub env: Vec<String>,
 }
 
 impl Default for Settings {
@@ -71,6 +102,11 @@ impl Default for Settings {
             worker_shutdown_timeout: None,
             user: None,
             rlimit_nofile: None,
+            rlimit_core: None,
+            priority: 0,
+            affinity: Affinity::default(),
+            has_master: true,
+            env: Vec::new(),
         }
     }
 }
@@ -80,6 +116,30 @@ impl Settings {
     #[must_use]
     pub fn below(self, prefix: &Path) -> Self {
         Self { pid: prefix.join(&self.pid), ..self }
+    }
+
+    /// Whom the program becomes; `None` to stay who it is. An error is nginx's text.
+    ///
+    /// nginx without a master process keeps its privileges.
+    pub fn serves_as(&self) -> Result<Option<User>, String> {
+        if !geteuid().is_root() || !self.has_master {
+            return Ok(None);
+        }
+        let user = self.user.clone().map_or_else(User::nobody, Ok)?;
+        Ok(Some(user).filter(|it| !it.uid.is_root()))
+    }
+
+    /// What a program that takes over is given of the environment; `TZ` is always kept.
+    ///
+    /// Source: nginx `nginx.c`, `ngx_set_environment`.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let named = self.env.iter().any(|it| it == "TZ" || it.starts_with("TZ="));
+        let words = self.env.iter().map(String::as_str).chain((!named).then_some("TZ"));
+        let variable = |word: &str| match word.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => std::env::var(word).ok().map(|value| (word.to_owned(), value)),
+        };
+        words.filter_map(variable).collect()
     }
 
     fn worker_processes(&mut self, directive: &Directive) -> Result<(), ConfError> {
@@ -96,16 +156,50 @@ impl Settings {
 
     fn worker_connections(&mut self, directive: &Directive) -> Result<(), ConfError> {
         let word = directive.text();
-        let refuse = || word.refuse(format!("invalid number \"{word}\" in directive"));
+        let refuse = || word.refuse(format!("invalid number \"{word}\""));
         let count = number(word).and_then(|it| u32::try_from(it).ok());
         self.worker_connections = count.filter(|it| *it > 0).ok_or_else(refuse)?;
         Ok(())
     }
 
+    fn worker_priority(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let word = directive.text();
+        let digits = word.strip_prefix('-').unwrap_or(word);
+        let value = number(digits).and_then(|it| i32::try_from(it).ok());
+        let value = value.ok_or_else(|| directive.refuse("invalid number"))?;
+        self.priority = if digits.len() < word.len() { -value } else { value };
+        Ok(())
+    }
+
+    /// Source: nginx `nginx.c`, `ngx_set_cpu_affinity`.
+    fn worker_cpu_affinity(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let words = directive.arguments();
+        self.affinity.is_auto = words[0] == "auto";
+        for word in &words[usize::from(self.affinity.is_auto)..] {
+            let mut mask = Vec::new();
+            // Masks are read from their ends.
+            for (processor, digit) in word.chars().rev().filter(|it| *it != ' ').enumerate() {
+                match digit {
+                    '0' => {}
+                    '1' => mask.push(processor),
+                    strange => {
+                        let text =
+                            format!("invalid character \"{strange}\" in \"worker_cpu_affinity\"");
+                        return Err(word.refuse(text));
+                    }
+                }
+            }
+            self.affinity.masks.push(mask);
+        }
+        Ok(())
+    }
+
     fn user(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let name = directive.text().clone();
-        self.user = Some(User { name, group: directive.arguments().get(1).cloned() });
-        if geteuid().is_root() {
+        if is_master() {
+            let name = directive.text();
+            let group = directive.arguments().get(1).unwrap_or(name);
+            let found = User::find(name, group);
+            self.user = Some(found.map_err(|it| ConfError::new(it, directive.span.clone()))?);
             return Ok(());
         }
         let text = "the \"user\" directive makes sense only if the master process runs with \
@@ -126,7 +220,6 @@ const fn event(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
 }
 
 const ONE_PROCESS: &str = "one process with many threads serves";
-const SYSTEM: &str = "the system schedules the threads";
 const CONNECTIONS: &str = "the runtime accepts connections as they come";
 
 /// Directives of the main block.
@@ -151,7 +244,7 @@ pub const ROWS: &[Row<Settings>] = &[
         within: MAIN,
         arguments: 1..=2,
         effect: Effect::Add(|it, directive| {
-            it.error_logs.push(ErrorLog::read(directive)?);
+            it.error_logs.push(ErrorLine::read(directive)?);
             Ok(())
         }),
     },
@@ -174,32 +267,44 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "env",
         within: MAIN,
         arguments: 1..=1,
-        effect: Effect::CheckedEach(|_| Ok(()), "nothing that serves reads the environment"),
+        effect: Effect::Add(|it, directive| {
+            it.env.push(directive.text().to_string());
+            Ok(())
+        }),
     },
-    main("working_directory", Effect::Nothing("every path is made absolute")),
-    main("master_process", Effect::Checked(flag, ONE_PROCESS)),
-    main("worker_priority", Effect::Nothing(SYSTEM)),
+    main("working_directory", Effect::Nothing("a core file is left where the program was started")),
+    main(
+        "master_process",
+        Effect::Set(|it, directive| {
+            it.has_master = directive.flag()?;
+            Ok(())
+        }),
+    ),
+    main("worker_priority", Effect::Set(Settings::worker_priority)),
     Row {
         name: "worker_cpu_affinity",
         within: MAIN,
         arguments: 1..=MANY,
-        effect: Effect::Nothing(SYSTEM),
+        effect: Effect::Set(Settings::worker_cpu_affinity),
     },
-    main("worker_rlimit_core", Effect::Checked(offset, "the system's limit holds")),
+    main(
+        "worker_rlimit_core",
+        Effect::Set(|it, directive| {
+            it.rlimit_core = Some(directive.offset()?);
+            Ok(())
+        }),
+    ),
     main("timer_resolution", Effect::Checked(milliseconds, "the runtime keeps the time")),
     main("lock_file", Effect::Nothing(ONE_PROCESS)),
-    main("debug_points", Effect::Nothing("there are no debug points")),
+    main("debug_points", Effect::Checked(debug_points, "there are no debug points")),
     Row {
         name: "thread_pool",
         within: MAIN,
-        arguments: 1..=3,
-        effect: Effect::CheckedEach(|_| Ok(()), "the runtime owns its threads"),
+        arguments: 2..=3,
+        effect: Effect::CheckedEach(thread_pool, "the runtime owns its threads"),
     },
     main("pcre_jit", Effect::Checked(flag, "expressions are compiled once")),
-    main(
-        "load_module",
-        Effect::Refused("modules are built in: remove the line, the directives tell what is there"),
-    ),
+    main("load_module", Effect::CheckedEach(load_module, "its function is built in")),
 ];
 
 /// Directives of `events`.
@@ -210,6 +315,10 @@ pub const EVENT_ROWS: &[Row<Settings>] = &[
     event("accept_mutex", Effect::Checked(flag, CONNECTIONS)),
     event("accept_mutex_delay", Effect::Checked(milliseconds, CONNECTIONS)),
     event(
+        "worker_aio_requests",
+        Effect::Checked(|it| it.number().map(drop), "the runtime owns how files are read"),
+    ),
+    event(
         "debug_connection",
         Effect::CheckedEach(|_| Ok(()), "the level of the error log holds for every connection"),
     ),
@@ -219,12 +328,47 @@ fn flag(directive: &Directive) -> Result<(), ConfError> {
     directive.flag().map(drop)
 }
 
-fn offset(directive: &Directive) -> Result<(), ConfError> {
-    directive.offset().map(drop)
-}
-
 fn milliseconds(directive: &Directive) -> Result<(), ConfError> {
     directive.milliseconds().map(drop)
+}
+
+fn debug_points(directive: &Directive) -> Result<(), ConfError> {
+    directive.choice(&[("stop", ()), ("abort", ())])
+}
+
+fn thread_pool(directive: &Directive) -> Result<(), ConfError> {
+    for word in &directive.arguments()[1..] {
+        let refuse = |name: &str| word.refuse(format!("invalid {name} value \"{word}\""));
+        if let Some(value) = word.parameter("threads") {
+            number(value).filter(|it| 0 < *it).ok_or_else(|| refuse("threads"))?;
+        } else if let Some(value) = word.parameter("max_queue") {
+            number(value).ok_or_else(|| refuse("max_queue"))?;
+        } else {
+            return Err(word.invalid_parameter());
+        }
+    }
+    Ok(())
+}
+
+/// Modules of nginx's packages, and the directive each is wanted for.
+const MODULES: &[(&str, &str)] = &[("ngx_stream_module", "stream")];
+
+fn load_module(directive: &Directive) -> Result<(), ConfError> {
+    let word = directive.text();
+    let file = word.rsplit('/').next().unwrap_or_default();
+    let module = file.strip_suffix(".so").unwrap_or(file);
+    let catalog = crate::modules::catalog();
+    let wanted = MODULES.iter().find(|(name, _)| *name == module);
+    if wanted.is_some_and(|(_, wanted)| catalog.contains(wanted)) {
+        return Ok(());
+    }
+    let text = format!("module \"{word}\" is not part of balancer");
+    let function = module.strip_prefix("ngx_").unwrap_or(module);
+    let function = function.strip_suffix("_module").unwrap_or(function);
+    Err(word.refuse(text).with_help(format!(
+        "what is missing is \"{function}\"; without its \
+         directives, remove the line"
+    )))
 }
 
 /// Those which nginx has on Linux.
@@ -267,7 +411,7 @@ mod tests {
     fn connections_are_a_number() {
         let set = Settings::worker_connections;
         check(set, "worker_connections 1024;", |it| it.worker_connections, Ok(1024));
-        let refused = Err("invalid number \"1k\" in directive");
+        let refused = Err("invalid number \"1k\"");
         check(set, "worker_connections 1k;", |it| it.worker_connections, refused);
     }
 

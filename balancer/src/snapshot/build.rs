@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::listeners::listeners;
 use self::locations::Compiler;
@@ -11,14 +12,22 @@ use self::upstreams::Groups;
 use super::Snapshot;
 use crate::conf::address::Host;
 use crate::conf::error::sort;
-use crate::conf::{self, Block, ConfError, Dialect, Judgement, Level, Reader, Reading, Sources};
+use crate::conf::{
+    self, Block, ConfError, Dialect, Directive, Judgement, Level, Reader, Reading, Sources,
+};
+use crate::http::rewrite::unset;
+use crate::modules::stream::StreamBlock;
 use crate::modules::{self, HttpBlock, LocationBlock, MainBlock};
 use crate::process::rows::Settings;
+use crate::upstream::dns;
 use crate::upstream::resolve::look_up_now;
+use crate::variable::Names;
 
 mod formats;
 mod listeners;
 mod locations;
+mod resolvers;
+mod stream;
 mod upstreams;
 
 /// Everything a configuration says, typed and merged, nothing opened yet.
@@ -28,10 +37,16 @@ pub struct Configuration {
     pub process: Settings,
     /// The `http` block, `None` when there is none.
     pub http: Option<HttpBlock>,
+    /// The `stream` block, `None` when there is none.
+    pub stream: Option<StreamBlock>,
     /// The files it was read from.
     pub sources: Sources,
     /// What the operator is told; it does not stand in the way.
     pub warnings: Vec<ConfError>,
+    /// Names of variables it defines, of HTTP and of streams.
+    pub names: [BTreeSet<String>; 2],
+    /// Those of HTTP that `set` gives a value.
+    pub assigned: BTreeSet<String>,
     /// What became of each directive.
     pub judgements: Vec<Judgement>,
     /// Where relative paths begin.
@@ -65,6 +80,26 @@ impl Reader for Files {
     }
 }
 
+/// What was found in a text, whether or not it can be used.
+#[derive(Debug)]
+pub struct Examined {
+    /// What was found, in the order in which nginx would have found it.
+    pub problems: Vec<ConfError>,
+    /// What became of each directive, in the order of reading; without lines of `include`.
+    pub judgements: Vec<Judgement>,
+    /// Names of variables it defines, of HTTP and of streams.
+    pub names: [BTreeSet<String>; 2],
+    /// Those of HTTP that `set` gives a value.
+    pub assigned: BTreeSet<String>,
+    /// The lines of `include` that were followed.
+    pub includes: Vec<Directive>,
+    main: MainBlock,
+    sources: Sources,
+}
+
+/// What is told of a configuration whose syntax is all right and that cannot be used.
+pub const NO_EVENTS: &str = "no \"events\" section in configuration";
+
 /// Text → settings; all problems at once.
 ///
 /// `globals` is what `-g` gave.
@@ -73,6 +108,12 @@ pub fn read(
     globals: Option<&str>,
     is_strict: bool,
 ) -> Result<Configuration, Vec<ConfError>> {
+    examine(paths, globals, is_strict).configuration(paths, is_strict)
+}
+
+/// Text → verdicts and settings.
+#[must_use]
+pub fn examine(paths: &Paths, globals: Option<&str>, is_strict: bool) -> Examined {
     let syntax = conf::read(&paths.conf, globals.unwrap_or_default(), &Files);
     let catalog = modules::catalog();
     let dialect = if is_strict { Dialect::Strict } else { Dialect::Extended };
@@ -81,23 +122,37 @@ pub fn read(
     let mut main = MainBlock::default();
     reading.apply(Block::Main, &syntax.directives, modules::MAIN, &mut main);
     if !main.has_events && !reading.is_refused() {
-        reading.tell(ConfError::unplaced("no \"events\" section in configuration"));
+        reading.tell(ConfError::unplaced(NO_EVENTS));
     }
-    let is_refused = reading.is_refused();
-    let mut problems = reading.problems;
+    let Reading { mut problems, judgements, names, assigned, .. } = reading;
     sort(&mut problems);
-    if is_refused {
-        return Err(problems);
+    let (includes, sources) = (syntax.includes, syntax.sources);
+    Examined { problems, judgements, names, assigned, includes, main, sources }
+}
+
+impl Examined {
+    /// The settings, unless something refuses them.
+    pub fn configuration(
+        self,
+        paths: &Paths,
+        is_strict: bool,
+    ) -> Result<Configuration, Vec<ConfError>> {
+        if self.problems.iter().any(|it| it.level == Level::Emerg) {
+            return Err(self.problems);
+        }
+        Ok(Configuration {
+            process: self.main.process.below(&paths.prefix),
+            http: self.main.http,
+            stream: self.main.stream,
+            sources: self.sources,
+            warnings: self.problems,
+            names: self.names,
+            assigned: self.assigned,
+            judgements: self.judgements,
+            paths: paths.clone(),
+            is_strict,
+        })
     }
-    Ok(Configuration {
-        process: main.process.below(&paths.prefix),
-        http: main.http,
-        sources: syntax.sources,
-        warnings: problems,
-        judgements: reading.judgements,
-        paths: paths.clone(),
-        is_strict,
-    })
 }
 
 /// Settings → snapshot: names are looked up, files opened, counts taken over from `previous`.
@@ -109,19 +164,58 @@ pub fn build(
     previous: Option<&Snapshot>,
 ) -> Result<Snapshot, Vec<ConfError>> {
     let generation = previous.map_or(0, |it| it.generation) + 1;
-    let Some(http) = &configuration.http else {
-        return Ok(Snapshot { generation, ..Snapshot::default() });
-    };
-    let answers = look_up_now(names(http));
+    let (no_http, no_stream) = (HttpBlock::default(), StreamBlock::default());
+    let http = configuration.http.as_ref().unwrap_or(&no_http);
+    let stream = configuration.stream.as_ref().unwrap_or(&no_stream);
+    let mut names = names(http);
+    stream::names(stream, &mut |host| {
+        if let Host::Name(name) = host {
+            names.insert(name.clone());
+        }
+    });
+    let answers = look_up_now(names);
     let mut problems = Vec::new();
-    let groups = Groups::new(http, &answers, previous, configuration.is_strict);
-    let mut compiler = Compiler::new(http, groups, previous, &configuration.paths.prefix);
+    let variables = Names::new(&configuration.names[0]);
+    let mut definitions = http.variables.compile(&variables, &mut problems);
+    unset::define(&configuration.assigned, &variables, &mut definitions);
+    let definitions = Arc::new(definitions);
+    let is_strict = configuration.is_strict;
+    let no_resolver = dns::rows::Settings::default();
+    let groups = Groups::of_stream(&stream.upstreams, &answers, previous, is_strict, &no_resolver);
+    let mut streams = stream::Compiler::new(stream, groups, &configuration.paths.prefix);
+    let stream_listeners = streams.listeners(&answers);
+    problems.append(&mut streams.problems);
+    let streams = streams.groups;
+    problems.extend(streams.problems);
+    let resolver = &http.scope.resolver;
+    let groups =
+        Groups::of_http(&http.upstreams, &answers, previous, is_strict, resolver, &variables);
+    let mut compiler =
+        Compiler::new(http, groups, previous, &variables, definitions, &configuration.paths);
+    match configuration.process.serves_as() {
+        Ok(user) => compiler.owner = user.map(|it| it.uid.as_raw()),
+        Err(text) => problems.push(ConfError::unplaced(text)),
+    }
     let servers = compiler.servers();
     problems.append(&mut compiler.problems);
-    let listeners = listeners(http, &servers, &answers, &mut problems);
-    let groups = compiler.groups;
+    let listeners = listeners(http, &servers, &answers, &variables, &mut problems);
+    for stream in &stream_listeners {
+        if listeners.iter().any(|it| it.bind == stream.bind) {
+            let text = format!("a duplicate listen {}", stream.bind);
+            problems.push(ConfError::unplaced(text));
+        }
+    }
+    let (mut groups, zones) = (compiler.groups, compiler.zones);
+    groups.fill_directory();
+    groups.rosters.extend(streams.rosters);
     problems.extend(groups.problems);
+    let error_logs = [&http.scope.logs.errors, &stream.scope.logs.errors].map(|lines| {
+        let opened = formats::errors(lines, &configuration.paths.prefix);
+        opened.map_err(|it| problems.push(it)).unwrap_or_default()
+    });
     sort(&mut problems);
+    // A file that several blocks name fails to open for each of them.
+    problems.dedup_by(|a, b| a.line() == b.line());
     if problems.iter().any(|it| it.level == Level::Emerg) {
         return Err(problems);
     }
@@ -129,7 +223,11 @@ pub fn build(
         generation,
         listeners,
         upstreams: groups.upstreams,
-        unresolved: groups.unresolved,
+        streams: stream_listeners,
+        stream_upstreams: streams.upstreams,
+        error_logs,
+        zones,
+        rosters: groups.rosters,
         warnings: problems,
     })
 }
@@ -142,7 +240,14 @@ fn names(http: &HttpBlock) -> BTreeSet<String> {
             names.insert(name.clone());
         }
     };
-    http.upstreams.iter().flat_map(|it| &it.servers).for_each(|it| add(&it.address.host));
+    let lines = http.upstreams.iter().flat_map(|it| &it.servers);
+    // Names that are followed are not the system's to know.
+    lines.filter(|it| !it.resolve).for_each(|it| add(&it.address.host));
+    let of_groups = http.upstreams.iter().map(|it| &it.resolver);
+    let resolvers = of_groups.chain([&http.scope.resolver]);
+    let resolvers = resolvers.chain(http.servers.iter().map(|it| &it.scope.resolver));
+    let resolvers = resolvers.filter_map(|it| it.resolver.as_ref());
+    resolvers.flat_map(|it| &it.servers).for_each(|(it, _)| add(&it.host));
     http.servers.iter().flat_map(|it| &it.listen.lines).for_each(|it| add(&it.address.host));
     let is_group = |host: &Host| match host {
         Host::Name(name) => http.upstreams.iter().any(|it| it.name.eq_ignore_ascii_case(name)),
@@ -162,6 +267,9 @@ fn names(http: &HttpBlock) -> BTreeSet<String> {
 fn targets(location: &LocationBlock, show: &mut dyn FnMut(&Host)) {
     if let Some(target) = &location.scope.proxy.target {
         show(&target.address.host);
+    }
+    if let Some(resolver) = &location.scope.resolver.resolver {
+        resolver.servers.iter().for_each(|(it, _)| show(&it.host));
     }
     location.locations.iter().for_each(|it| targets(it, show));
 }

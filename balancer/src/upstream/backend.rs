@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use policy::{Candidate, Event, Record, Terms, Time, Transition};
+use policy::{Candidate, Event, Record, SlowStart, Terms, Time, Transition};
 
 /// Where a server listens.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -162,6 +162,18 @@ impl Backend {
     /// What a policy may know of it now; reads atomics only.
     pub fn candidate_at(&self, now: Time, terms: &Terms) -> Candidate {
         terms.candidate(self.in_flight(), self.usable_from(), now)
+    }
+
+    /// Which part of its weight it gets now, up to 1.
+    pub(super) fn share_at(&self, now: Time, terms: &Terms) -> f64 {
+        let Some(window) = terms.slow_start else { return 1.0 };
+        let recovered = self.lock().recovered_at();
+        recovered.map_or(1.0, |it| SlowStart::linear(window).share(now.since(it)))
+    }
+
+    /// Takes note that it is back without having answered: its name leads to it again.
+    pub(super) fn recover(&self, now: Time) {
+        self.lock().recover(now);
     }
 
     /// Starts to count a request, under the lock of the chooser that picked it.

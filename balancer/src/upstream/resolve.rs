@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policy::{Identity, Terms};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Address, Backend, Server, Upstream};
+use super::dns::message::Service;
+use super::dns::{Resolver, Unresolved};
+use super::{Address, Backend, Binding, Server, Upstream};
 use crate::engine::Shared;
 
 /// One `server` line: what is asked of it, and where it leads.
@@ -19,6 +22,8 @@ pub struct Member {
     pub terms: Terms,
     /// Host and port as they are written, from which consistent hashing starts.
     pub line: String,
+    /// What binds requests to its servers.
+    pub binding: Binding,
     /// Where it leads.
     pub place: Place,
 }
@@ -35,17 +40,48 @@ pub enum Place {
         /// The port.
         port: u16,
         /// What it was resolved to.
-        addresses: Vec<IpAddr>,
+        spots: Vec<Spot>,
+        /// How it is followed, `None` where its first addresses are its last.
+        lookup: Option<Arc<Lookup>>,
     },
 }
 
-/// A group and its lines, some of which have no address yet.
+/// How a name is followed: by `resolve`, and perhaps by `service`.
+#[derive(Debug)]
+pub struct Lookup {
+    /// Whom to ask, `None` for the system.
+    pub resolver: Option<Arc<Resolver>>,
+    /// Longest wait for an answer.
+    pub patience: Duration,
+    /// The name of the service, `None` where the addresses of the name itself are meant.
+    pub service: Option<String>,
+}
+
+/// One of the addresses of a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Spot {
+    /// The address.
+    pub address: SocketAddr,
+    /// Takes the place of a weight of 1.
+    pub weight: Option<NonZeroU32>,
+    /// Whether it serves only when the others cannot.
+    pub backup: bool,
+}
+
+impl Spot {
+    /// An address of which no more is known.
+    pub fn plain(ip: IpAddr, port: u16) -> Self {
+        Self { address: SocketAddr::new(ip, port), weight: None, backup: false }
+    }
+}
+
+/// A group and its lines, some of which have no address yet, or not for ever.
 #[derive(Debug)]
 pub struct Roster {
     /// The group.
     pub upstream: Arc<Upstream>,
-    /// Its lines, in the order of the file.
-    pub members: Vec<Member>,
+    /// Its lines, in the order of the file, as they stand now.
+    pub members: Mutex<Vec<Member>>,
 }
 
 /// What became of each name: its addresses, none when it could not be resolved.
@@ -58,47 +94,45 @@ pub fn servers(
 ) -> Vec<Server> {
     let mut servers: Vec<Server> = Vec::new();
     for member in members {
+        let own = member.terms;
         let addresses = match &member.place {
-            Place::Fixed(address) => vec![address.clone()],
-            Place::Named { port, addresses, .. } => {
-                addresses.iter().map(|it| Address::Inet(SocketAddr::new(*it, *port))).collect()
+            Place::Fixed(address) => vec![(address.clone(), own.weight, own.backup)],
+            Place::Named { spots, .. } => {
+                let weight = |it: &Spot| match it.weight {
+                    Some(weight) if own.weight == NonZeroU32::MIN => weight,
+                    _ => own.weight,
+                };
+                let spot =
+                    |it: &Spot| (Address::Inet(it.address), weight(it), own.backup || it.backup);
+                spots.iter().map(spot).collect()
             }
         };
-        for address in addresses {
+        for (address, weight, backup) in addresses {
             let identity = Identity::new(&member.line, &address.to_string());
-            let terms = Terms { identity, ..member.terms };
+            let terms = Terms { identity, weight, backup, ..own };
             let listed = servers.iter().find(|it| it.backend.address == address);
             let backend = match listed {
                 Some(server) => Arc::clone(&server.backend),
                 None => known(&address).unwrap_or_else(|| Arc::new(Backend::new(address))),
             };
-            servers.push(Server { terms, backend });
+            servers.push(Server { terms, backend, binding: member.binding.clone() });
         }
     }
     servers
 }
 
-/// The names that have no address yet.
-fn waiting(members: &[Member]) -> impl Iterator<Item = &str> {
-    members.iter().filter_map(|it| match &it.place {
-        Place::Named { name, addresses, .. } if addresses.is_empty() => Some(name.as_str()),
-        _ => None,
-    })
-}
-
-/// Enters the answers for names that had no address; false when there are none.
-fn fill(members: &mut [Member], answers: &Answers) -> bool {
-    let mut any = false;
-    for member in members {
-        if let Place::Named { name, addresses, .. } = &mut member.place
-            && addresses.is_empty()
-            && let Some(found) = answers.get(name).filter(|it| !it.is_empty())
-        {
-            addresses.clone_from(found);
-            any = true;
-        }
-    }
-    any
+/// The services that come first serve, the others when those cannot.
+///
+/// Source: nginx `ngx_http_upstream_zone_module.c`, `ngx_http_upstream_zone_resolve_handler`.
+fn spots(services: &[(Service, Vec<IpAddr>)]) -> Vec<Spot> {
+    let first = services.iter().map(|(it, _)| it.priority).min().unwrap_or_default();
+    let spots = services.iter().flat_map(|(service, addresses)| {
+        let weight = NonZeroU32::new(service.weight.into());
+        let backup = service.priority != first;
+        let address = |it: &IpAddr| SocketAddr::new(*it, service.port);
+        addresses.iter().map(move |it| Spot { address: address(it), weight, backup })
+    });
+    spots.collect()
 }
 
 /// How long the start waits for names.
@@ -154,36 +188,127 @@ fn sorted(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     sorted
 }
 
-/// How often the task looks for a new configuration, and its first pause between two attempts.
+/// How often the task looks for a new configuration, and the first pause between two attempts.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Resolves the names that could not be resolved when their configuration was read; never ends.
+/// Resolves the names that could not be resolved when their configuration was read, and those that
+/// are followed; never ends.
 pub async fn follow(shared: Arc<Shared>) {
     loop {
-        let generation = shared.snapshot.load().generation;
-        let rosters = shared.snapshot.load().unresolved.clone();
-        let mut groups: Vec<_> =
-            rosters.iter().map(|it| (Arc::clone(&it.upstream), it.members.clone())).collect();
-        let mut pause = SHORTEST;
-        let mut due = Instant::now() + pause;
-        while shared.snapshot.load().generation == generation {
-            sleep(SHORTEST).await;
-            let names: BTreeSet<String> =
-                groups.iter().flat_map(|(_, it)| waiting(it)).map(str::to_owned).collect();
-            if names.is_empty() || Instant::now() < due {
-                continue;
+        let snapshot = shared.snapshot.load_full();
+        // Those of the configuration before end when this is dropped.
+        let mut names = JoinSet::new();
+        for roster in &snapshot.rosters {
+            let members = roster.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for (at, member) in members.into_iter().enumerate() {
+                names.spawn(keep(Arc::clone(roster), at, member));
             }
-            let answers = look_up(names).await;
-            for (upstream, members) in &mut groups {
-                if fill(members, &answers) {
-                    relist(upstream, members);
+        }
+        while shared.snapshot.load().generation == snapshot.generation {
+            sleep(SHORTEST).await;
+        }
+    }
+}
+
+/// Keeps one line up to date.
+async fn keep(roster: Arc<Roster>, at: usize, member: Member) {
+    let Place::Named { name, port, spots, lookup } = member.place else { return };
+    let mut spots = spots;
+    let mut pause = SHORTEST;
+    if lookup.is_none() && spots.is_empty() {
+        // The system has just said that it does not know the name.
+        sleep(pause).await;
+    }
+    loop {
+        let (found, until) = match &lookup {
+            Some(lookup) => match lookup.find(&name, port).await {
+                Ok((found, until)) => (Some(found), Some(until)),
+                Err(failed) => {
+                    let name = lookup.service.as_ref().unwrap_or(&name);
+                    tracing::warn!(%name, "{name} could not be resolved ({failed})");
+                    // Who is not there any more is told from who was not asked.
+                    (matches!(failed.0, 1 | 3).then(Vec::new), None)
+                }
+            },
+            None if !spots.is_empty() => return,
+            None => {
+                let mut answers = look_up(BTreeSet::from([name.clone()])).await;
+                let addresses = answers.remove(&name).unwrap_or_default();
+                let spot = |it: IpAddr| Spot::plain(it, port);
+                (Some(addresses.into_iter().map(spot).collect()), None)
+            }
+        };
+        if let Some(found) = found.filter(|it| *it != spots) {
+            spots = found;
+            roster.enter(at, &spots);
+        }
+        match until {
+            Some(until) => {
+                pause = SHORTEST;
+                sleep(until.saturating_duration_since(Instant::now()).max(SHORTEST)).await;
+            }
+            None => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
+            }
+        }
+    }
+}
+
+impl Lookup {
+    async fn find(&self, name: &str, port: u16) -> Result<(Vec<Spot>, Instant), Unresolved> {
+        let found = timeout(self.patience, async {
+            let Some(resolver) = &self.resolver else {
+                let mut answers = look_up(BTreeSet::from([name.to_owned()])).await;
+                let found = answers.remove(name).filter(|it| !it.is_empty());
+                let found = found.ok_or(Unresolved::NOT_FOUND)?;
+                // The system does not say for how long that holds.
+                let until = Instant::now() + LONGEST;
+                return Ok((found.iter().map(|it| Spot::plain(*it, port)).collect(), until));
+            };
+            let Some(service) = &self.service else {
+                let (addresses, until) = resolver.addresses(name).await?;
+                return Ok((addresses.iter().map(|it| Spot::plain(*it, port)).collect(), until));
+            };
+            let (services, mut until) = resolver.services(service).await?;
+            let mut found = Vec::new();
+            for service in services {
+                if let Ok((addresses, end)) = resolver.addresses(&service.target).await {
+                    until = until.min(end);
+                    found.push((service, addresses));
                 }
             }
-            pause = (pause * 2).min(LONGEST);
-            due = Instant::now() + pause;
+            let found = spots(&found);
+            if found.is_empty() { Err(Unresolved::NOT_FOUND) } else { Ok((found, until)) }
+        });
+        let (mut found, until) = found.await.unwrap_or(Err(Unresolved::LATE))?;
+        // Servers answer in another order each time; that is no difference.
+        found.sort_by_key(|it| (it.backup, it.address));
+        Ok((found, until))
+    }
+}
+
+impl Roster {
+    /// Enters what a line leads to now.
+    fn enter(&self, at: usize, found: &[Spot]) {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Member { place: Place::Named { spots, .. }, .. }) = members.get_mut(at) {
+            *spots = found.to_vec();
         }
+        relist(&self.upstream, &members);
+    }
+
+    /// What a line like this one leads to now.
+    pub fn spots(&self, line: &str) -> Vec<Spot> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = members.iter().filter(|it| it.line == line);
+        let spots = same.filter_map(|it| match &it.place {
+            Place::Named { spots, .. } => Some(spots.clone()),
+            Place::Fixed(_) => None,
+        });
+        spots.into_iter().next().unwrap_or_default()
     }
 }
 
@@ -204,9 +329,10 @@ mod tests {
     use super::*;
 
     fn named(name: &str, addresses: &[&str]) -> Member {
-        let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
-        let place = Place::Named { name: name.to_owned(), port: 80, addresses };
-        Member { terms: Terms::default(), line: format!("{name}:80"), place }
+        let spots = addresses.iter().map(|it| Spot::plain(it.parse().unwrap(), 80)).collect();
+        let place = Place::Named { name: name.to_owned(), port: 80, spots, lookup: None };
+        let (terms, binding) = (Terms::default(), Binding::default());
+        Member { terms, line: format!("{name}:80"), binding, place }
     }
 
     fn names(servers: &[Server]) -> Vec<&str> {
@@ -232,16 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn answers_fill_only_what_is_open() {
-        let mut members = [named("a", &["10.0.0.1"]), named("b", &[]), named("c", &[])];
-        assert_eq!(waiting(&members).collect::<Vec<_>>(), ["b", "c"]);
-        let answer = |name: &str, ip: &str| (name.to_owned(), vec![ip.parse().unwrap()]);
-        let answers =
-            Answers::from([answer("a", "10.0.0.9"), answer("b", "10.0.0.2"), ("c".into(), vec![])]);
-        assert!(fill(&mut members, &answers));
-        assert_eq!(names(&servers(&members, &|_| None)), ["10.0.0.1:80", "10.0.0.2:80"]);
-        assert_eq!(waiting(&members).collect::<Vec<_>>(), ["c"]);
-        assert!(!fill(&mut members, &answers));
+    fn services_of_the_lowest_number_come_first() {
+        let service =
+            |priority, weight, port| Service { priority, weight, port, target: String::new() };
+        let ip: IpAddr = [10, 0, 0, 1].into();
+        let found = spots(&[(service(2, 0, 81), vec![ip]), (service(1, 5, 80), vec![ip])]);
+        let member = Member {
+            terms: Terms::default(),
+            line: String::new(),
+            binding: Binding::default(),
+            place: Place::Named { name: String::new(), port: 0, spots: found, lookup: None },
+        };
+        let servers = servers(&[member], &|_| None);
+        assert_eq!(names(&servers), ["10.0.0.1:81", "10.0.0.1:80"]);
+        let terms = servers.iter().map(|it| (it.terms.weight.get(), it.terms.backup));
+        assert_eq!(terms.collect::<Vec<_>>(), [(1, true), (5, false)]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The `upstream` block: its servers, its policy, its idle connections.
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 
 use policy::{Choice, Entry, Terms};
 
-use super::Keepalive;
-use crate::conf::address::{Address, Purpose};
+use super::{Binding, Keepalive, dns, sticky};
+use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::value::{Unit, number, size, time};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Span, Word};
 
@@ -22,6 +23,12 @@ pub struct Settings {
     pub method: Option<Method>,
     /// Of idle connections.
     pub keepalive: Keepalive,
+    /// How clients are bound to servers.
+    pub sticky: Option<sticky::rows::Line>,
+    /// Whether the group has a `zone`.
+    pub has_zone: bool,
+    /// Who follows the names of its servers.
+    pub resolver: dns::rows::Settings,
 }
 
 /// One `server` line.
@@ -33,6 +40,12 @@ pub struct Line {
     pub word: Word,
     /// Its parameters; the identity is set when the address is known.
     pub terms: Terms,
+    /// Whether its name is followed.
+    pub resolve: bool,
+    /// Whose servers are looked for under its name.
+    pub service: Option<Word>,
+    /// What binds requests to it.
+    pub binding: Binding,
 }
 
 /// A policy, as a block asks for it.
@@ -52,9 +65,8 @@ const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
     Row { name, within: UPSTREAM, arguments: 1..=1, effect }
 }
 
-const fn method(name: &'static str) -> Row<Settings> {
-    let effect = Effect::Add(Settings::method);
-    Row { name, within: UPSTREAM, arguments: 0..=MANY, effect }
+const fn method(name: &'static str, arguments: RangeInclusive<usize>) -> Row<Settings> {
+    Row { name, within: UPSTREAM, arguments, effect: Effect::Add(Settings::method) }
 }
 
 /// Directives of `upstream`.
@@ -65,16 +77,30 @@ pub const ROWS: &[Row<Settings>] = &[
         arguments: 1..=MANY,
         effect: Effect::Add(Settings::server),
     },
-    method("least_conn"),
-    method("ip_hash"),
-    method("hash"),
-    method("random"),
-    method("least_time"),
+    method("least_conn", 0..=0),
+    method("ip_hash", 0..=0),
     Row {
-        name: "zone",
+        name: "hash",
         within: UPSTREAM,
-        arguments: 1..=2,
-        effect: Effect::Checked(zone, "every upstream is shared by all workers"),
+        arguments: 1..=3,
+        effect: Effect::Read(|it, directive, reading| {
+            // The bound is a word of our own.
+            let bound = directive.arguments().iter().find(|it| it.parameter("bounded").is_some());
+            bound.map_or(Ok(()), |it| reading.extension(directive, Block::Upstream, it))?;
+            it.method(directive)
+        }),
+    },
+    method("random", 0..=2),
+    method("least_time", 1..=2),
+    Row { name: "zone", within: UPSTREAM, arguments: 1..=2, effect: Effect::Set(zone) },
+    Row {
+        name: "sticky",
+        within: UPSTREAM,
+        arguments: 2..=MANY,
+        effect: Effect::Set(|it, directive| {
+            it.sticky = Some(sticky::rows::Line::read(directive)?);
+            Ok(())
+        }),
     },
     Row {
         name: "keepalive",
@@ -105,16 +131,41 @@ pub const ROWS: &[Row<Settings>] = &[
     ),
 ];
 
+const fn stream(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
+    Row { name, within: &[Block::StreamUpstream], arguments: 0..=MANY, effect }
+}
+
+/// Directives of `upstream` in `stream`: no idle connections, no `ip_hash`.
+pub const STREAM_ROWS: &[Row<Settings>] = &[
+    Row {
+        name: "server",
+        within: &[Block::StreamUpstream],
+        arguments: 1..=MANY,
+        effect: Effect::Add(Settings::server),
+    },
+    stream("least_conn", Effect::Add(Settings::method)),
+    stream("hash", Effect::Add(Settings::method)),
+    stream("random", Effect::Add(Settings::method)),
+    Row {
+        name: "zone",
+        within: &[Block::StreamUpstream],
+        arguments: 1..=2,
+        effect: Effect::Set(zone),
+    },
+];
+
 /// Policies nginx does not have.
 pub const EXTENSIONS: &[Row<Settings>] =
-    &[method("peak_ewma"), method("prequal"), method("maglev")];
+    &[method("peak_ewma", 0..=2), method("prequal", 0..=MANY), method("maglev", 1..=2)];
 
 impl Settings {
     /// A block without a line.
     #[must_use]
     pub fn new(name: Word, close: Span) -> Self {
         let keepalive = Keepalive::DEFAULT;
-        Self { name, close, servers: Vec::new(), method: None, keepalive }
+        let (servers, resolver) = (Vec::new(), dns::rows::Settings::default());
+        let (method, sticky) = (None, None);
+        Self { name, close, servers, method, keepalive, sticky, has_zone: false, resolver }
     }
 
     /// The check nginx makes at the end of the block.
@@ -134,7 +185,9 @@ impl Settings {
         let word = directive.text();
         let address = Address::parse(word, Purpose::Peer)
             .map_err(|it| word.refuse(format!("{it} in upstream \"{word}\"")))?;
-        let mut line = Line { address, word: word.clone(), terms: Terms::default() };
+        let (terms, word) = (Terms::default(), word.clone());
+        let (service, binding) = (None, Binding::default());
+        let mut line = Line { address, word, terms, resolve: false, service, binding };
         for parameter in &directive.arguments()[1..] {
             line.parameter(parameter)?;
             let name = parameter.split_once('=').map_or(&**parameter, |(name, _)| name);
@@ -144,6 +197,7 @@ impl Settings {
                 return Err(parameter.refuse(text));
             }
         }
+        line.check()?;
         self.servers.push(line);
         Ok(())
     }
@@ -167,9 +221,10 @@ impl Settings {
         let key = own.iter().position(|it| *it == "KEY").map(|it| directive.words[it].clone());
         let words = words.into_iter().map(str::to_owned).collect();
         let was = self.method.replace(Method { entry: choice.entry, words, key });
-        match was {
-            None => Ok(()),
-            Some(_) => Err(directive.name().refuse("load balancing method redefined").warning()),
+        // As in nginx, a method that comes late takes the place of what binds, too.
+        match (was, self.sticky.take()) {
+            (None, None) => Ok(()),
+            _ => Err(directive.name().refuse("load balancing method redefined").warning()),
         }
     }
 
@@ -208,9 +263,18 @@ impl Line {
             }
             ("backup", None) => terms.backup = true,
             ("down", None) => terms.down = true,
-            ("resolve" | "drain", None) | ("service" | "route" | "slow_start", Some(_)) => {
-                let help = "this parameter is not honoured by this version: remove it";
-                return Err(refuse().with_help(help));
+            ("resolve", None) => self.resolve = true,
+            ("service", Some("")) => return Err(word.refuse("service is empty")),
+            ("service", Some(value)) => {
+                self.service = Some(word.with_bytes(value.as_bytes()));
+            }
+            ("drain", None) => self.binding.drain = true,
+            ("route", Some(value)) if (1..=LONGEST_ROUTE).contains(&value.len()) => {
+                self.binding.route = Some(value.into());
+            }
+            ("slow_start", Some(value)) => {
+                let window = time(value, Unit::Seconds).ok_or_else(refuse)?;
+                terms.slow_start = Some(window).filter(|it| !it.is_zero());
             }
             _ => return Err(refuse()),
         }
@@ -218,10 +282,49 @@ impl Line {
     }
 }
 
+impl Line {
+    /// What a service and its name have to be.
+    ///
+    /// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_server`.
+    fn check(&self) -> Result<(), ConfError> {
+        let word = &self.word;
+        if self.service.is_none() {
+            return Ok(());
+        }
+        let refuse = |what: &str| Err(word.refuse(format!("service upstream \"{word}\" {what}")));
+        match &self.address {
+            it if it.ports.is_some() => refuse("may not have port"),
+            it if !matches!(it.host, Host::Name(_)) => refuse("requires domain name"),
+            _ if !self.resolve => refuse("requires \"resolve\" parameter"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name that is followed, and the whole name of its service.
+    ///
+    /// Source: nginx `ngx_resolver.c`, `ngx_resolve_name`.
+    #[must_use]
+    pub fn followed(&self) -> Option<(&str, Option<String>)> {
+        let Host::Name(name) = &self.address.host else { return None };
+        let service = self.service.as_ref().map(|it| {
+            if it.contains('.') { format!("{it}.{name}") } else { format!("_{it}._tcp.{name}") }
+        });
+        self.resolve.then_some((name, service))
+    }
+}
+
+/// nginx's `NGX_HTTP_UPSTREAM_SID_LEN`.
+const LONGEST_ROUTE: usize = 32;
+
 /// nginx needs eight pages.
 const SMALLEST_ZONE: u64 = 8 * 4096;
 
-fn zone(directive: &Directive) -> Result<(), ConfError> {
+fn zone(settings: &mut Settings, directive: &Directive) -> Result<(), ConfError> {
+    settings.has_zone = true;
+    let name = directive.text();
+    if name.is_empty() {
+        return Err(name.refuse("invalid zone name \"\""));
+    }
     let Some(word) = directive.arguments().get(1) else { return Ok(()) };
     let bytes = size(word).ok_or_else(|| word.refuse(format!("invalid zone size \"{word}\"")))?;
     if bytes < SMALLEST_ZONE {
@@ -239,6 +342,7 @@ mod tests {
 
     use super::*;
     use crate::conf::testing::directive;
+    use crate::conf::{Catalog, Dialect, Reading};
 
     fn read(text: &str) -> Result<Settings, ConfError> {
         let block = directive(&format!("upstream u {{ {text} }}"));
@@ -249,6 +353,10 @@ mod tests {
             match row.effect {
                 Effect::Add(set) | Effect::Set(set) => set(&mut settings, line)?,
                 Effect::Checked(check, _) => check(line)?,
+                Effect::Read(read) => {
+                    let catalog = Catalog::default();
+                    read(&mut settings, line, &mut Reading::new(&catalog, Dialect::Extended))?;
+                }
                 _ => unreachable!(),
             }
         }

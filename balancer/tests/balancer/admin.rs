@@ -12,7 +12,7 @@ use balancer::admin;
 use balancer::engine::Shared;
 use balancer::metrics;
 use balancer::snapshot::Snapshot;
-use balancer::upstream::{Address, Backend, Keepalive, Plan, Server, Tried, Upstream};
+use balancer::upstream::{Address, Backend, Binding, Keepalive, Plan, Server, Tried, Upstream};
 use policy::{Event, Request, RoundRobin, Terms, Time};
 use tokio::runtime::Runtime;
 
@@ -83,11 +83,12 @@ impl Admin {
 
 fn server(port: u16, terms: Terms) -> Server {
     let address = Address::Inet(SocketAddr::from(([10, 0, 0, 1], port)));
-    Server { terms, backend: Arc::new(Backend::new(address)) }
+    Server { terms, backend: Arc::new(Backend::new(address)), binding: Binding::default() }
 }
 
 fn upstream(name: &str, servers: Vec<Server>) -> Arc<Upstream> {
     Arc::new(Upstream::new(Plan {
+        sticky: None,
         name: name.to_owned(),
         policy: "nginx-rr",
         hears: policy::Hears::Failures,
@@ -110,7 +111,7 @@ const NOW: Time = Time::from_secs(100);
 fn active_requests_are_the_leases_that_have_not_ended() {
     let groups = [three("a"), three("b")];
     let admin = Admin::start(groups.to_vec());
-    let pick = |it: usize| groups[it % 2].pick(&Request::at(NOW), &Tried::default()).unwrap();
+    let pick = |it: usize| groups[it % 2].pick(&Request::at(NOW), &Tried::default(), None).unwrap();
     let mut leases: Vec<_> = (0..7).map(pick).collect();
     assert_eq!(admin.active(), 7);
     let ended = leases.split_off(3);
@@ -132,7 +133,7 @@ fn a_server_that_fails_is_shown_as_unavailable() {
     };
     assert_eq!((state("up"), state("unavail")), (true, false));
     // The clock of the balancer counts from its start, so this failure lies far ahead of it.
-    let lease = group.pick(&Request::at(NOW), &Tried::default()).unwrap();
+    let lease = group.pick(&Request::at(NOW), &Tried::default(), None).unwrap();
     assert_eq!(lease.backend.name, "10.0.0.1:1");
     lease.finish(Event::FAILURE, NOW);
     assert_eq!((state("up"), state("unavail")), (false, true));
@@ -143,8 +144,8 @@ fn two_groups_of_one_name_are_one_series() {
     let shared = server(1, Terms::default());
     let first = upstream("a", vec![shared.clone(), server(2, Terms::default())]);
     let admin = Admin::start(vec![Arc::clone(&first), upstream("a", vec![shared])]);
-    let _lease = first.pick(&Request::at(NOW), &Tried::default()).unwrap();
-    let _second = first.pick(&Request::at(NOW), &Tried::default()).unwrap();
+    let _lease = first.pick(&Request::at(NOW), &Tried::default(), None).unwrap();
+    let _second = first.pick(&Request::at(NOW), &Tried::default(), None).unwrap();
     assert_eq!(admin.active(), 2);
     let weight = "balancer_upstream_server_weight{upstream=\"a\",server=\"10.0.0.1:1\"}";
     assert_eq!(admin.series()[weight], "2");

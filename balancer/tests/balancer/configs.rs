@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use balancer::conf::ConfError;
-use balancer::http::location::{Content, Location};
+use balancer::engine::exchange::Exchange;
+use balancer::http::location::Content;
+use balancer::http::proxy_pass::Goal;
+use balancer::http::{Action, Entry, route};
 use balancer::process::rows::Workers;
 use balancer::snapshot::Snapshot;
 use balancer::snapshot::build::{Configuration, Paths, build, read};
+use balancer::variable::Scratch;
 use policy::CATALOG;
 use tempfile::TempDir;
 
@@ -55,17 +59,26 @@ fn server(text: &str) -> Written {
 
 /// The answer a path leads to: the words of its location, and who answers.
 fn answer(snapshot: &Snapshot, path: &str) -> String {
-    let server = snapshot.listeners[0].servers.find(b"");
-    let location = server.location(path.as_bytes());
-    format!("{} {}", location.name, content(location))
+    let (location, content) = led(snapshot, "", path);
+    format!("{location} {content}")
 }
 
-fn content(location: &Location) -> String {
-    match &location.content {
-        Content::Return(answer) => answer.status.to_string(),
-        Content::Proxy(proxy) => proxy.upstream.name.clone(),
-        other => format!("{other:?}"),
-    }
+/// Where a request for a host and a path is led.
+fn led(snapshot: &Snapshot, host: &str, path: &str) -> (String, String) {
+    let mut exchange =
+        Exchange { path: path.as_bytes().to_vec(), changes_left: 11, ..Exchange::default() };
+    let server = snapshot.listeners[0].servers.find(host.as_bytes(), &exchange.scratch);
+    let (location, action) = route(&mut exchange, server, Entry::Server);
+    let content = match (action, &location.content) {
+        (Some(Action::Return(answer)), _) => answer.status.to_string(),
+        (Some(Action::Status(status) | Action::Redirect(status)), _) => status.to_string(),
+        (_, Content::Proxy(proxy)) => match &proxy.goal {
+            Goal::Fixed(upstream, _) => upstream.name.clone(),
+            Goal::Dynamic(_) => "dynamic".to_owned(),
+        },
+        (_, other) => format!("{other:?}"),
+    };
+    (location.name.clone(), content)
 }
 
 /// The first refusal of a configuration, without the name of its file.
@@ -105,7 +118,7 @@ fn the_files_of_the_lab_load_unchanged() {
         assert_eq!(snapshot.upstreams[0].policy, "nginx-least-conn");
         assert_eq!(snapshot.listeners[0].bind.to_string(), "0.0.0.0:80");
         // Their network has a `store_manager`; where there is none, the start goes on.
-        if servers == 0 && !snapshot.unresolved.is_empty() {
+        if servers == 0 && !snapshot.rosters.is_empty() {
             let warning = snapshot.warnings[0].reason.as_str();
             let expected =
                 "host not found in upstream \"store_manager:5000\", will retry in background";
@@ -119,7 +132,7 @@ fn the_files_of_the_lab_load_unchanged() {
 #[test]
 fn strictness_makes_an_unresolvable_name_a_refusal() {
     let written = http("upstream u { server no.such.name.invalid; }");
-    assert_eq!(written.snapshot(None).unwrap().unresolved.len(), 1);
+    assert_eq!(written.snapshot(None).unwrap().rosters.len(), 1);
     let configuration = read_file(&written.path, true).unwrap();
     let problems = build(&configuration, None).unwrap_err();
     assert_eq!(problems[0].reason, "host not found in upstream \"no.such.name.invalid\"");
@@ -149,8 +162,11 @@ fn a_location_takes_what_its_blocks_leave_open() {
                 location /a { client_max_body_size 0; location /a/b { keepalive_timeout 0; } }\n\
                 location /c { server_tokens off; } }";
     let snapshot = http(text).snapshot(None).unwrap();
-    let server = snapshot.listeners[0].servers.find(b"");
-    let core = |path: &str| server.location(path.as_bytes()).core.clone();
+    let server = snapshot.listeners[0].servers.find(b"", &Scratch::default());
+    let core = |path: &str| {
+        let exchange = Exchange { path: path.as_bytes().to_vec(), ..Exchange::default() };
+        server.location(&exchange).core.clone()
+    };
     assert_eq!(core("/").client_max_body_size, Some(3 << 20));
     assert_eq!(core("/a").client_max_body_size, None);
     assert_eq!(core("/a/b").client_max_body_size, None);
@@ -180,7 +196,7 @@ fn a_name_without_its_slash_leads_to_the_location_behind_a_proxy() {
     assert_eq!(answer(&snapshot, "/a/"), "/a/ 127.0.0.1:1");
     assert_eq!(answer(&snapshot, "/ab"), "/a 200");
     assert_eq!(answer(&snapshot, "/b"), "/b 204");
-    assert_eq!(answer(&snapshot, "/c"), " Nothing");
+    assert_eq!(answer(&snapshot, "/c"), " Files");
 }
 
 #[test]
@@ -224,7 +240,7 @@ fn servers_are_found_by_name_on_their_address() {
                 server { listen 8081; server_name a.example; return 205; }";
     let snapshot = http(text).snapshot(None).unwrap();
     assert_eq!(snapshot.listeners.len(), 2);
-    let found = |host: &str| content(&snapshot.listeners[0].servers.find(host.as_bytes()).fallback);
+    let found = |host: &str| led(&snapshot, host, "/").1;
     assert_eq!(found("a.example"), "202");
     assert_eq!(found("c.example"), "203");
     assert_eq!(found("dot.test"), "203");
@@ -274,8 +290,9 @@ fn mistakes_between_blocks_are_refused_with_nginx_s_text() {
             "host not found in \
           \"no.such.name.invalid:1\" of the \"listen\" directive",
         ),
-        ("server { gzip on; }", "invalid value \"on\" in \"gzip\" directive"),
-        ("server { limit_req zone=a; }", "unknown directive \"limit_req\""),
+        ("server { log_subrequest on; }", "invalid value \"on\" in \"log_subrequest\" directive"),
+        ("server { limit_req zone=a; }", "zero size shared memory zone \"a\""),
+        ("server { auth_request_set $a b; }", "unknown directive \"auth_request_set\""),
     ] {
         check_refusal(&http(text), expected);
     }
@@ -285,10 +302,10 @@ fn mistakes_between_blocks_are_refused_with_nginx_s_text() {
 
 #[test]
 fn a_directive_that_is_not_built_is_refused_with_a_way_out() {
-    let written = server("if ($host) { return 403; }");
+    let written = server("fastcgi_pass 127.0.0.1:1;");
     let problems = read_file(&written.path, false).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!(problems[0].reason, "unknown directive \"if\"");
+    assert_eq!(problems[0].reason, "unknown directive \"fastcgi_pass\"");
     assert!(problems[0].help.is_some());
 }
 

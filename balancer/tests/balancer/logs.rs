@@ -7,11 +7,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use crate::support::eventually;
 
 const CONF: &str = "events {} pid pid; http {
     access_log access.log;
@@ -83,15 +84,6 @@ impl Drop for Server {
 
 fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
-}
-
-#[track_caller]
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < until, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }
 
 const OURS: &str = env!("CARGO_BIN_EXE_balancer");

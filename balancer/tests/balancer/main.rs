@@ -1,13 +1,33 @@
 //! Does the program keep its promises where they can be seen from outside?
 
+mod access;
 mod admin;
+mod catalog;
+mod command;
 mod configs;
+mod connections;
 mod corpus;
+mod differential;
+mod error_log;
+mod explain;
+mod files;
+mod filters;
 mod leases;
 mod logs;
+mod mistakes;
+mod privilege;
 mod proxy;
+mod proxy_answers;
+mod proxy_bodies;
+mod proxy_edges;
 mod reload;
+mod resolver;
 mod retry;
+mod rewrite;
 mod signal;
+mod silence;
 mod smuggle;
+mod sticky;
+mod stream;
 mod support;
+mod upgrade;

@@ -37,7 +37,10 @@ impl View {
             requests: totals.requests,
             panics: totals.panics,
             dropped_log_lines: crate::logs::writer::dropped(),
-            upstreams: groups(&snapshot.upstreams, clock::now()),
+            upstreams: groups(
+                snapshot.upstreams.iter().chain(&snapshot.stream_upstreams),
+                clock::now(),
+            ),
             virtual_servers: virtual_servers(servers),
             process: Process::read(),
         }
@@ -45,7 +48,7 @@ impl View {
 }
 
 /// One group per name: each plain `proxy_pass` to the same address has one of its own.
-fn groups(upstreams: &[Arc<Upstream>], now: Time) -> Vec<Group> {
+fn groups<'a>(upstreams: impl Iterator<Item = &'a Arc<Upstream>>, now: Time) -> Vec<Group> {
     let mut named: BTreeMap<&str, Vec<&Upstream>> = BTreeMap::new();
     for upstream in upstreams {
         named.entry(&upstream.name).or_default().push(upstream);
@@ -106,7 +109,7 @@ fn virtual_servers<'a>(
 
 impl Server {
     fn read(server: &upstream::Server, now: Time) -> Self {
-        let upstream::Server { terms, backend } = server;
+        let upstream::Server { terms, backend, .. } = server;
         let counters = &backend.counters;
         let state = match () {
             () if terms.down => State::Down,

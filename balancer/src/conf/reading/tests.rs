@@ -336,7 +336,10 @@ fn check_verdicts(text: &str, dialect: Dialect, expected: &[(&str, Verdict)]) {
 
 #[test]
 fn every_directive_has_one_verdict() {
-    let refused = |it: &str| Verdict::Refused(format!("unknown directive \"{it}\""));
+    let refused = |it: &str, help: Option<&str>| Verdict::Refused {
+        reason: format!("unknown directive \"{it}\""),
+        help: help.map(str::to_owned),
+    };
     check_verdicts(
         "use epoll; http { gzip_hash 1; nope; server { gzip_well; } } perl_modules a;",
         Dialect::Extended,
@@ -344,12 +347,19 @@ fn every_directive_has_one_verdict() {
             ("use", Verdict::WithoutEffect("the runtime chooses")),
             ("http", Verdict::Honoured),
             ("gzip_hash", Verdict::WithoutEffect("nothing to size")),
-            ("nope", refused("nope")),
+            ("nope", refused("nope", None)),
             ("server", Verdict::Honoured),
             ("gzip_well", Verdict::Extension),
-            ("perl_modules", refused("perl_modules")),
+            ("perl_modules", refused("perl_modules", Some("do without"))),
         ],
     );
+}
+
+#[test]
+fn a_refusal_that_points_at_an_argument_is_the_verdict_of_that_argument() {
+    let (_, _, judgements) = apply("use kqueue;", Dialect::Extended);
+    assert_eq!(judgements[0].subject, "use kqueue");
+    assert_eq!(judgements[0].span.text(), "kqueue");
 }
 
 #[test]

@@ -10,28 +10,35 @@ use crate::engine::exchange::Exchange;
 use crate::engine::failure::Abort;
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::chunked::Step;
+use crate::engine::spool::Spool;
 use crate::http::location::Location;
 use crate::http::proxy_pass::{Announced, Proxy};
+use crate::logs::{self, Level};
 
 /// A request's body, as far as it matters for sending it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Body {
     /// There is none.
     None,
     /// All of it stands behind the head, this many bytes; it can be sent again.
     Held(u64),
+    /// All of it is on disk; it can be sent again.
+    Spooled(Spool),
     /// It is passed on as it arrives, once.
     Streamed(Framing),
+    /// Not the client's: what `proxy_set_body` says, or nothing where only its length is told.
+    Replaced(Option<u64>),
 }
 
 impl Body {
     /// How it is announced to the upstream.
     pub(super) fn announced(&self) -> Announced {
         match self {
-            Self::None => Announced::None,
-            Self::Held(length) | Self::Streamed(Framing::Length(length)) => {
-                Announced::Length(*length)
-            }
+            Self::None | Self::Replaced(None) => Announced::None,
+            Self::Replaced(Some(length))
+            | Self::Held(length)
+            | Self::Streamed(Framing::Length(length)) => Announced::Length(*length),
+            Self::Spooled(spool) => Announced::Length(spool.length),
             Self::Streamed(_) => Announced::Chunked,
         }
     }
@@ -39,8 +46,9 @@ impl Body {
     /// How it ends in the buffer it is sent from.
     pub(super) fn framing(&self) -> Framing {
         match self {
-            Self::None => Framing::Empty,
+            Self::None | Self::Replaced(_) => Framing::Empty,
             Self::Held(length) => Framing::Length(*length),
+            Self::Spooled(spool) => Framing::Length(spool.length),
             Self::Streamed(framing) => *framing,
         }
     }
@@ -49,38 +57,61 @@ impl Body {
 impl Connection<'_> {
     /// Reads a body that is to be held, and says how it will be sent.
     ///
-    /// What is longer than `client_body_buffer_size` is passed on as it arrives.
+    /// What is longer than `client_body_buffer_size` is held on disk.
     pub(super) async fn take_body(
         &mut self,
         exchange: &mut Exchange,
         location: &Location,
         proxy: &Proxy,
     ) -> Result<Body, Abort> {
+        let drops = proxy.set_body.is_some() || !proxy.pass_request_body;
+        let length = exchange.request.content_length;
+        // A body that was passed on as it arrived is gone, whatever part of it was sent.
+        if exchange.has_streamed {
+            exchange.request.keep_alive = false;
+            return Ok(if drops { Body::Replaced(Some(0)) } else { Body::Held(0) });
+        }
+        if let Some(spool) = exchange.spooled.as_ref().filter(|_| !drops) {
+            return Ok(Body::Spooled(spool.clone()));
+        }
+        if exchange.held == Some(0) {
+            return Ok(if drops { Body::Replaced(length) } else { Body::Held(0) });
+        }
         let mut framing = body_framing(exchange);
         if let Framing::Empty = framing {
-            return Ok(Body::None);
+            return Ok(if drops { Body::Replaced(length) } else { Body::None });
         }
-        if exchange.request.expects_continue {
+        if exchange.held.is_none() && exchange.request.expects_continue {
             let sent = self.send(b"HTTP/1.1 100 Continue\r\n\r\n", location.core.send_timeout);
             sent.await.map_err(|_| Abort::ClientGone)?;
         }
-        let room = location.core.client_body_buffer_size as u64;
-        let is_long = exchange.request.content_length.is_some_and(|it| room < it);
-        if !proxy.request_buffering || is_long {
+        let room = location.core.client_body_buffer_size.max(1);
+        // Chunks that do not stay chunks have to be counted first.
+        let streams = !proxy.request_buffering && (length.is_some() || !proxy.http_1_0);
+        if !drops && exchange.held.is_none() && streams {
+            exchange.has_streamed = true;
             return Ok(Body::Streamed(framing));
         }
         let start = exchange.input.head;
-        let mut end = start;
+        let (mut end, mut taken) = (start, 0);
+        let mut spool = None;
         self.deadline.arm(location.core.client_body_timeout);
         loop {
             match framing.step(exchange.input.unread()).map_err(|_| Abort::BadBody)? {
                 Step::Data { skip, data } => {
                     let from = exchange.input.at + skip;
-                    exchange.input.bytes.copy_within(from..from + data, end);
+                    if !drops {
+                        exchange.input.bytes.copy_within(from..from + data, end);
+                        end += data;
+                    }
                     exchange.input.at = from + data;
-                    end += data;
-                    if location.core.refuses_body((end - start) as u64) {
+                    taken += data as u64;
+                    if location.core.refuses_body(taken) {
                         return Err(Abort::TooLarge);
+                    }
+                    if room < end - start {
+                        end = start + to_disk(exchange, &mut spool, start..end).await?;
+                        self.deadline.arm(location.core.client_body_timeout);
                     }
                 }
                 Step::End { skip } => {
@@ -94,12 +125,22 @@ impl Connection<'_> {
                 }
             }
         }
+        if spool.is_some() {
+            end = start + to_disk(exchange, &mut spool, start..end).await?;
+        }
         // What follows the body belongs to the next request.
         exchange.input.close_gap(end);
         exchange.input.at = start;
-        let length = (end - start) as u64;
-        exchange.received += length;
-        Ok(Body::Held(length))
+        if exchange.held.is_none() {
+            exchange.received += taken;
+        }
+        exchange.held = Some((end - start) as u64);
+        exchange.spooled.clone_from(&spool);
+        Ok(match spool {
+            _ if drops => Body::Replaced(length),
+            Some(spool) => Body::Spooled(spool),
+            None => Body::Held(taken),
+        })
     }
 
     async fn read_body(&mut self, exchange: &mut Exchange) -> Result<(), Abort> {
@@ -113,5 +154,33 @@ impl Connection<'_> {
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
         })
         .await
+    }
+}
+
+/// Moves a stretch of the input to the disk; what is left of it has no length.
+async fn to_disk(
+    exchange: &mut Exchange,
+    spool: &mut Option<Spool>,
+    stretch: std::ops::Range<usize>,
+) -> Result<usize, Abort> {
+    let bytes = exchange.input.bytes[stretch].to_vec();
+    if spool.is_none() {
+        let text = "a client request body is buffered to a temporary file";
+        logs::note(Level::Warn, exchange, text, "");
+    }
+    let written = async move {
+        let spool = match spool {
+            Some(spool) => spool,
+            None => spool.insert(Spool::create(None).await?),
+        };
+        spool.append(bytes).await.map_err(std::io::Error::other)?
+    };
+    match written.await {
+        Ok(_) => Ok(0),
+        Err(error) => {
+            let text = format!("a client request body cannot be buffered: {error}");
+            logs::note(Level::Error, exchange, &text, "");
+            Err(Abort::Own)
+        }
     }
 }

@@ -2,31 +2,35 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
-use policy::Event;
-
-use crate::engine::answer::{added, connection};
-use crate::engine::clock;
+use crate::conf::value::size;
+use crate::engine::ahead::{Ahead, Inflow, PATIENCE, Source, Throttle};
 use crate::engine::connection::{After, Connection};
 use crate::engine::exchange::Exchange;
 use crate::engine::failure::Abort;
-use crate::engine::forward::Request;
+use crate::engine::forward::settle::settle;
 use crate::engine::forward::upload::Upload;
-use crate::engine::h1::body::Framing;
+use crate::engine::forward::{Request, place};
+use crate::engine::h1::body::{Framing, decimal};
 use crate::engine::h1::field::Name;
 use crate::engine::h1::request::Version;
-use crate::engine::h1::write;
 use crate::engine::peer::Peer;
 use crate::engine::relay::{Broken, Relay, Waiting};
-use crate::logs::{self, Level};
+use crate::engine::timer::Deadline;
+use crate::engine::{clock, pool};
+use crate::http::page;
+use crate::http::proxy_pass::redirect;
+use crate::upstream::Lease;
 use crate::upstream::backend::add;
-use crate::upstream::{Lease, Reason};
 
 /// How the answer came through.
-#[derive(Debug)]
-enum Passed {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Passed {
     /// To its end.
     Whole,
+    /// To us, and the client has only part of it yet.
+    Ahead,
     /// The upstream stopped in the middle of it, or sent what cannot be read.
     Cut,
     /// The upstream fell silent.
@@ -37,9 +41,25 @@ enum Passed {
     ClientLate,
 }
 
+/// An answer on its way.
+pub(super) struct Download {
+    pub(super) relay: Relay,
+    pub(super) inflow: Inflow,
+    /// When its head had come, since the pick.
+    pub(super) head_time: Duration,
+    /// Whether the connection with the client goes on behind it.
+    pub(super) stays: bool,
+    /// Whether lines of ours stand behind its body.
+    pub(super) has_trailers: bool,
+    pub(super) is_upgrade: bool,
+    pub(super) ends_by_close: bool,
+    /// Whether it is read ahead of a client that is slow.
+    pub(super) is_buffered: bool,
+}
+
 impl Connection<'_> {
-    /// Passes an answer on whose head has been read, and ends the lease. The connection comes back
-    /// if it may carry another request.
+    /// Passes an answer on whose head has been read, and ends the lease. The connection to the
+    /// server is kept if it may carry another request.
     pub(super) async fn pass_on(
         &mut self,
         exchange: &mut Exchange,
@@ -47,9 +67,56 @@ impl Connection<'_> {
         mut peer: Peer,
         mut upload: Upload,
         lease: Lease<'_>,
-    ) -> (After, Option<Peer>) {
+    ) -> After {
+        let mut down = self.start(exchange, request, &upload, &lease);
+        let passed = if down.is_upgrade {
+            self.tunnel(exchange, request, &mut peer, &mut down).await
+        } else {
+            let both = Some((&mut peer, &mut upload));
+            self.download(exchange, request, both, &mut down).await
+        };
+        let (stays, has_read_all) = (down.stays, upload.has_read_all());
+        let (is_reusable, now) = settle(exchange, request, &down, &upload, lease, passed);
+        exchange.out = upload.into_head();
+        if is_reusable {
+            pool::put(peer, request.upstream, place(request), now);
+        } else {
+            drop(peer);
+        }
+        let mut passed = match passed {
+            Passed::Ahead => self.download(exchange, request, None, &mut down).await,
+            other => other,
+        };
+        exchange.sent += down.relay.sent;
+        exchange.compressed = down.relay.ratio();
+        if passed == Passed::Whole && down.has_trailers {
+            let mut trailers = Vec::new();
+            request.location.filters.trail(exchange, &mut trailers);
+            match self.send(&trailers, request.location.core.send_timeout).await {
+                Ok(sent) => exchange.sent += sent,
+                Err(_) => passed = Passed::ClientGone,
+            }
+        }
+        exchange.ended = clock::now();
+        exchange.completed = passed == Passed::Whole;
+        match (passed, stays, has_read_all) {
+            (Passed::Whole, true, _) => After::Keep,
+            (Passed::Whole, false, false) => After::Linger,
+            (Passed::ClientLate, ..) => After::Late,
+            _ => After::Close,
+        }
+    }
+
+    /// Writes the head for the client, and gets ready to send it with the body.
+    fn start(
+        &mut self,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        upload: &Upload,
+        lease: &Lease<'_>,
+    ) -> Download {
         let status = exchange.response.status;
-        exchange.status = status;
+        exchange.status = exchange.error_status.filter(|_| status != 101).unwrap_or(status);
         add(&lease.backend.counters.requests[usize::from(status / 100).clamp(1, 5) - 1], 1);
         let head_at = clock::now();
         let head_time = head_at.since(lease.began);
@@ -58,121 +125,127 @@ impl Connection<'_> {
             attempt.status = status;
             attempt.header = Some(head_time);
         }
+        if let (Some(sticky), Some(server)) = (&request.upstream.sticky, &lease.server) {
+            sticky.learn_head(exchange, &exchange.bound, server, head_at);
+        }
+        if exchange.response.is_bare {
+            exchange.request.version = Version::Http09;
+            exchange.status = 9;
+        }
         let is_upgrade = status == 101;
         let framing = if is_upgrade {
             Framing::UntilClose
         } else {
             exchange.response.framing(exchange.is_head())
         };
-        let is_bounded = matches!(framing, Framing::Empty | Framing::Length(_));
-        let chunked = !is_bounded && !is_upgrade && exchange.request.version == Version::Http11;
-        let stays = exchange.request.keep_alive
-            && !is_upgrade
-            && (is_bounded || chunked)
-            && upload.has_read_all()
-            && !self.shared.is_stopping();
-        let mut head = Vec::new();
+        begin(exchange, request, !is_upgrade && upload.has_read_all() && !self.is_leaving());
+        let has_body =
+            !is_upgrade && !exchange.is_head() && !matches!(status, 100..=199 | 204 | 304);
+        let outlet = request.location.filters.apply(exchange, has_body);
+        let mut head = std::mem::take(&mut exchange.hints);
         if exchange.request.version != Version::Http09 {
-            write_head(exchange, request, chunked, stays, &mut head);
+            exchange.head.write(request.location.core.server, &mut head);
         }
         exchange.sent_head = head.len() as u64;
-        let ends_by_close = matches!(framing, Framing::UntilClose);
-        let mut down = Relay::new(head, framing, chunked);
-        let passed = if is_upgrade {
-            self.tunnel(exchange, request, &mut peer, &mut down).await
-        } else {
-            self.download(exchange, request, &mut peer, &mut upload, &mut down).await
-        };
-        exchange.sent += down.sent;
-        let now = clock::now();
-        exchange.ended = now;
-        let total = now.since(lease.began);
-        add(&lease.backend.counters.sent, upload.bytes());
-        add(&lease.backend.counters.received, exchange.response.end as u64 + exchange.sent_body());
-        let length = exchange.sent_body();
-        if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.response = Some(total);
-            attempt.length = length;
-        }
-        let reusable = upload.is_done()
-            && exchange.response.keep_alive
-            && !ends_by_close
-            && !is_upgrade
-            && exchange.reply.unread().is_empty();
-        let has_read_all = upload.has_read_all();
-        exchange.out = upload.into_head();
-        match passed {
-            Passed::Whole => {
-                lease.backend.counters.response.observe(total);
-                lease.finish(Event::Success { head: head_time, total, status }, now);
-                exchange.completed = true;
-                let after = match (stays, has_read_all) {
-                    (true, _) => After::Keep,
-                    (false, true) => After::Close,
-                    (false, false) => After::Linger,
-                };
-                (after, reusable.then_some(peer))
-            }
-            Passed::Cut | Passed::Late => {
-                let (reason, text) = match passed {
-                    Passed::Late => {
-                        (Reason::Timeout, "upstream timed out (110: Connection timed out)")
-                    }
-                    _ => (Reason::Reset, "upstream prematurely closed connection"),
-                };
-                logs::note(Level::Error, exchange, text, "reading upstream");
-                add(&lease.backend.counters.failures[reason as usize], 1);
-                // Part of the answer is with the client: nothing is left but to cut it short too.
-                lease.finish(Event::Abandoned { head: Some(head_time), total }, now);
-                (After::Close, None)
-            }
-            Passed::ClientGone | Passed::ClientLate => {
-                lease.finish(Event::Abandoned { head: Some(head_time), total }, now);
-                (After::Close, None)
-            }
+        let pace = request.location.filters.limit_rate.pace(exchange);
+        let relay = Relay::new(head, framing, outlet.chunked).coded(outlet.coding);
+        let is_buffered = request.is_buffered(exchange);
+        let rate = request.proxy.limit_rate.as_ref().filter(|_| is_buffered);
+        let rate = rate.and_then(|it| size(&String::from_utf8_lossy(&it.value(exchange))));
+        let received = exchange.reply.bytes.len() as u64;
+        let rate = rate.filter(|it| 0 < *it).map(Throttle::new);
+        Download {
+            relay: relay.paced(pace, exchange.started),
+            inflow: Inflow { received, ahead: None, rate },
+            head_time,
+            stays: exchange.head.stays,
+            has_trailers: outlet.has_trailers,
+            is_upgrade,
+            ends_by_close: matches!(framing, Framing::UntilClose),
+            is_buffered,
         }
     }
 
-    /// Both bodies at once.
+    /// Both bodies at once; without a server, what was read ahead of it.
     async fn download(
         &mut self,
         exchange: &mut Exchange,
         request: &Request<'_>,
-        peer: &mut Peer,
-        upload: &mut Upload,
-        down: &mut Relay,
+        mut both: Option<(&mut Peer, &mut Upload)>,
+        down: &mut Download,
     ) -> Passed {
+        let Download { relay, inflow, is_buffered, .. } = down;
         let mut mark = None;
+        let mut held_up: Option<Deadline> = None;
         poll_fn(|context| {
-            match upload.poll(context, &mut self.stream, exchange, peer) {
-                Ok(()) => {}
-                Err(Abort::ClientGone) => return Poll::Ready(Passed::ClientGone),
-                Err(_) => return Poll::Ready(Passed::Cut),
+            if let Some((peer, upload)) = &mut both {
+                match upload.poll(context, &mut self.stream, exchange, peer) {
+                    Ok(()) => {}
+                    Err(Abort::ClientGone) => return Poll::Ready(Passed::ClientGone),
+                    Err(_) => return Poll::Ready(Passed::Cut),
+                }
             }
-            match down.poll(context, &mut peer.stream, &mut exchange.reply, &mut self.stream) {
+            let stream = both.as_mut().map(|(peer, _)| &mut peer.stream);
+            let mut source = Source { inflow, stream };
+            match relay.poll(context, &mut source, &mut exchange.reply, &mut self.stream) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Passed::Whole),
                 Poll::Ready(Err(Broken::Sink(_))) => return Poll::Ready(Passed::ClientGone),
                 Poll::Ready(Err(_)) => return Poll::Ready(Passed::Cut),
                 Poll::Pending => {}
             }
-            if upload.is_done()
+            if relay.waiting != Waiting::Source
+                && *is_buffered
+                && let Some((peer, upload)) = &mut both
+                && upload.is_done()
+            {
+                let due = held_up.get_or_insert_with(|| {
+                    let deadline = Deadline::new();
+                    deadline.arm(PATIENCE);
+                    deadline
+                });
+                if inflow.ahead.is_none() && due.poll(context).is_ready() {
+                    let bounds = request.proxy.ahead.clone();
+                    let unread = exchange.reply.unread();
+                    inflow.ahead =
+                        Some(Box::new(Ahead::new(bounds, relay.framing(), relay.taken, unread)));
+                }
+                if inflow.poll_ahead(context, &mut peer.stream).is_ready()
+                    && inflow.ahead.as_ref().is_some_and(|it| it.end.is_some())
+                {
+                    return Poll::Ready(Passed::Ahead);
+                }
+            }
+            let leaves_client_alone =
+                both.as_ref().is_none_or(|(_, upload)| upload.leaves_client_alone());
+            if leaves_client_alone
                 && !request.proxy.ignore_client_abort
                 && self.client_is_gone(context, exchange)
             {
                 return Poll::Ready(Passed::ClientGone);
             }
-            let now = Some((down.sent, upload.bytes(), down.waiting));
+            let sent_up = both.as_ref().map_or(0, |(_, upload)| upload.bytes());
+            let now = Some((relay.sent, sent_up, relay.waiting));
             if mark != now {
                 mark = now;
-                self.deadline.arm(match down.waiting {
+                self.deadline.arm(match relay.waiting {
                     Waiting::Source => request.proxy.read_timeout,
                     Waiting::Sink => request.location.core.send_timeout,
+                    Waiting::Pace(wait) => wait,
                 });
             }
-            self.deadline.poll(context).map(|()| match down.waiting {
-                Waiting::Source => Passed::Late,
-                Waiting::Sink => Passed::ClientLate,
-            })
+            let is_late = self.deadline.poll(context);
+            match relay.waiting {
+                Waiting::Source => is_late.map(|()| Passed::Late),
+                Waiting::Sink => is_late.map(|()| Passed::ClientLate),
+                Waiting::Pace(_) => {
+                    // What is waited for has come: looked at again, at the next turn.
+                    if is_late.is_ready() {
+                        mark = None;
+                        context.waker().wake_by_ref();
+                    }
+                    Poll::Pending
+                }
+            }
         })
         .await
     }
@@ -183,15 +256,17 @@ impl Connection<'_> {
         exchange: &mut Exchange,
         request: &Request<'_>,
         peer: &mut Peer,
-        down: &mut Relay,
+        down: &mut Download,
     ) -> Passed {
+        let Download { relay: down, inflow, .. } = down;
         let mut up = Relay::new(Vec::new(), Framing::UntilClose, false);
         let mut mark = None;
         poll_fn(|context| {
             let from_client =
                 up.poll(context, &mut self.stream, &mut exchange.input, &mut peer.stream);
+            let mut source = Source { inflow, stream: Some(&mut peer.stream) };
             let from_upstream =
-                down.poll(context, &mut peer.stream, &mut exchange.reply, &mut self.stream);
+                down.poll(context, &mut source, &mut exchange.reply, &mut self.stream);
             if from_client.is_ready() || from_upstream.is_ready() {
                 return Poll::Ready(Passed::Whole);
             }
@@ -206,56 +281,80 @@ impl Connection<'_> {
     }
 }
 
-/// Writes the head of the answer as the client gets it, in nginx's order.
-fn write_head(
-    exchange: &Exchange,
-    request: &Request<'_>,
-    chunked: bool,
-    stays: bool,
-    out: &mut Vec<u8>,
-) {
+/// Begins the head of the answer as the client gets it.
+///
+/// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_process_headers`.
+fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
     let Request { location, proxy, .. } = request;
+    let mut head = std::mem::take(&mut exchange.head);
+    head.clear();
     let response = &exchange.response;
     let reply = &exchange.reply.bytes;
-    out.reserve(response.end + 256);
-    write::status_line(out, response.status, response.reason.of(reply));
-    let passes = |name: &[u8]| {
-        !proxy.pass_headers.is_empty()
-            && proxy.passes(name)
-            && response.fields.iter().any(|it| it.name.of(reply).eq_ignore_ascii_case(name))
-    };
-    if !passes(b"server") {
-        write::field(out, b"Server", location.core.server.as_bytes());
-    }
-    if !passes(b"date") {
-        clock::with_date(|date| write::field(out, b"Date", date));
-    }
-    let is_first = |name: Name| matches!(name, Name::ContentType | Name::ContentLength);
-    let has_no_content = response.status == 204;
-    for first in [Name::ContentType, Name::ContentLength] {
-        let field = response.fields.iter().find(|it| it.known == first);
-        if let Some(field) =
-            field.filter(|it| !has_no_content && !proxy.hides(first, it.name.of(reply)))
-        {
-            write::field(out, field.name.of(reply), field.value.of(reply));
+    head.is_upgrade = response.status == 101;
+    // An `error_page` decides on the status of whatever answers in the end.
+    match exchange.error_status.filter(|_| !head.is_upgrade) {
+        Some(status) => {
+            head.status = page::sent_status(status);
+            head.reason.extend_from_slice(page::reason(status).as_bytes());
+        }
+        None => {
+            head.status = response.status;
+            head.reason.extend_from_slice(response.reason.of(reply));
         }
     }
-    if chunked {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    head.stays = exchange.request.keep_alive && may_stay;
+    head.keep_alive = location.core.keepalive_header;
+    head.content_length = response.content_length.filter(|_| response.status != 204);
+    head.fields.reserve(response.end);
+    if !exchange.binding_cookie.is_empty() {
+        head.add(b"Set-Cookie", &exchange.binding_cookie);
     }
-    if response.status == 101 {
-        out.extend_from_slice(b"Connection: upgrade\r\n");
-    } else {
-        connection(out, location, stays);
-    }
+    let mut moved = None;
     for field in &response.fields {
-        let own =
-            matches!(field.known, Name::Connection | Name::KeepAlive | Name::TransferEncoding);
-        let name = field.name.of(reply);
-        if !own && !is_first(field.known) && !proxy.hides(field.known, name) {
-            write::field(out, name, field.value.of(reply));
+        let (name, value) = (field.name.of(reply), field.value.of(reply));
+        let is_ignored = proxy.ignores & field.known.bit() != 0;
+        match field.known {
+            Name::Connection | Name::KeepAlive | Name::TransferEncoding | Name::ContentLength => {
+                continue;
+            }
+            Name::XAccelLimitRate if !is_ignored => {
+                exchange.limit_rate = decimal(value).or(exchange.limit_rate);
+            }
+            Name::XAccelCharset if !is_ignored => head.charset = value.to_vec(),
+            _ => {}
         }
+        if proxy.hides(field.known, name) {
+            continue;
+        }
+        let new = match field.known {
+            Name::ContentType => {
+                head.content_type.extend_from_slice(value);
+                continue;
+            }
+            Name::Location => match redirect::location(&proxy.redirects, exchange, value) {
+                Some(target) => {
+                    moved = Some(target);
+                    continue;
+                }
+                None => None,
+            },
+            Name::Server => {
+                head.has_server = true;
+                None
+            }
+            Name::Date => {
+                head.has_date = true;
+                None
+            }
+            Name::Refresh => redirect::refresh(&proxy.redirects, exchange, value),
+            Name::SetCookie => proxy.cookies.apply(exchange, value),
+            _ => None,
+        };
+        head.add(name, new.as_deref().unwrap_or(value));
     }
-    added(out, exchange, location, response.status);
-    out.extend_from_slice(b"\r\n");
+    head.fields.extend_from_slice(&exchange.kept_fields);
+    exchange.head = head;
+    if let Some(target) = moved {
+        location.redirects.tell(exchange, &target);
+    }
 }

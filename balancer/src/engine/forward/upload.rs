@@ -1,27 +1,37 @@
 //! Sends the request and reads the head of its answer, both at once.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use policy::{Class, Sent};
+use tokio::io::AsyncWrite;
 
+use crate::engine::buffer::Input;
 use crate::engine::connection::Connection;
 use crate::engine::exchange::Exchange;
 use crate::engine::failure::{Abort, Failure};
 use crate::engine::forward::body::Body;
 use crate::engine::forward::{Request, Stop};
-use crate::engine::h1::request::Progress;
+use crate::engine::h1::field::Name;
+use crate::engine::h1::request::{Progress, Version};
+use crate::engine::h1::response::BadResponse;
+use crate::engine::h1::write;
 use crate::engine::peer::Peer;
 use crate::engine::relay::{Broken, Relay, Waiting};
+use crate::engine::spool::Reader;
 use crate::engine::{Stream, buffer};
 use crate::http::proxy_pass::Announced;
+use crate::logs::{self, Level};
 use crate::upstream::Reason;
 
 /// A request on its way to a server.
 pub(super) struct Upload {
     relay: Relay,
     state: State,
+    /// The body, where it is on disk, and what was read of it.
+    disk: Option<Box<(Reader, Input)>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,15 +49,29 @@ impl Upload {
     pub(super) fn start(exchange: &mut Exchange, request: &Request<'_>) -> Self {
         let mut head = std::mem::take(&mut exchange.out);
         head.clear();
-        let announced = request.body.announced();
+        let own = request.proxy.set_body.as_ref().map(|it| it.value(exchange));
+        let announced = match &own {
+            Some(own) => Announced::Length(own.len() as u64),
+            None => request.body.announced(),
+        };
         request.proxy.write_head(exchange, announced, &mut head);
+        head.extend_from_slice(own.as_deref().unwrap_or_default());
         let relay = Relay::new(head, request.body.framing(), announced == Announced::Chunked);
-        Self { relay, state: State::Sending }
+        let disk = match &request.body {
+            Body::Spooled(spool) => Some(Box::new((spool.reader(0), Input::default()))),
+            _ => None,
+        };
+        Self { relay, state: State::Sending, disk }
     }
 
     /// Whether everything was sent.
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Whether nothing more is expected of the client: what comes of it now is its end.
+    pub(super) fn leaves_client_alone(&self) -> bool {
+        self.state != State::Sending || self.disk.is_some()
     }
 
     /// Whether the whole body has been taken from the client.
@@ -70,7 +94,7 @@ impl Upload {
         match body {
             _ if self.relay.sent == 0 => Sent::Nothing,
             Body::Streamed(_) => Sent::Lost,
-            Body::None | Body::Held(_) => Sent::Buffered,
+            Body::None | Body::Held(_) | Body::Spooled(_) | Body::Replaced(_) => Sent::Buffered,
         }
     }
 
@@ -85,10 +109,15 @@ impl Upload {
         if self.state != State::Sending {
             return Ok(());
         }
-        match self.relay.poll(context, client, &mut exchange.input, &mut peer.stream) {
+        let polled = match self.disk.as_deref_mut() {
+            Some((file, input)) => self.relay.poll(context, file, input, &mut peer.stream),
+            None => self.relay.poll(context, client, &mut exchange.input, &mut peer.stream),
+        };
+        match polled {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.state = State::Done,
             Poll::Ready(Err(Broken::Sink(_))) => self.state = State::Cut,
+            Poll::Ready(Err(Broken::Source(_))) if self.disk.is_some() => return Err(Abort::Own),
             Poll::Ready(Err(Broken::Source(_))) => return Err(Abort::ClientGone),
             Poll::Ready(Err(Broken::Framing)) => return Err(Abort::BadBody),
         }
@@ -101,7 +130,9 @@ impl Upload {
             (State::Sending, Waiting::Source) => {
                 (request.location.core.client_body_timeout, Late::Client)
             }
-            (State::Sending, Waiting::Sink) => (request.proxy.send_timeout, Late::Sending),
+            (State::Sending, Waiting::Sink | Waiting::Pace(_)) => {
+                (request.proxy.send_timeout, Late::Sending)
+            }
             (State::Done | State::Cut, _) => (request.proxy.read_timeout, Late::Answer),
         }
     }
@@ -131,7 +162,7 @@ impl Connection<'_> {
             if let Err(abort) = upload.poll(context, &mut self.stream, exchange, peer) {
                 return Poll::Ready(Err(Stop::Aborted(abort)));
             }
-            if upload.state != State::Sending
+            if upload.leaves_client_alone()
                 && !request.proxy.ignore_client_abort
                 && self.client_is_gone(context, exchange)
             {
@@ -140,6 +171,14 @@ impl Connection<'_> {
             match poll_reply(context, exchange, request, peer, upload) {
                 Poll::Ready(done) => return Poll::Ready(done.map_err(Stop::Failed)),
                 Poll::Pending => {}
+            }
+            // What does not fit now goes before the answer.
+            if !exchange.hints.is_empty()
+                && let Poll::Ready(Ok(sent)) =
+                    Pin::new(&mut self.stream).poll_write(context, &exchange.hints)
+            {
+                exchange.hints.drain(..sent);
+                exchange.sent += sent as u64;
             }
             let (timeout, late) = upload.patience(request);
             let now = Some((upload.relay.sent, exchange.reply.bytes.len(), late));
@@ -184,6 +223,12 @@ fn poll_reply(
     loop {
         let too_big = request.proxy.buffer_size < exchange.reply.bytes.len();
         match exchange.response.parse(&exchange.reply.bytes) {
+            // nginx takes it for an answer of HTTP/0.9.
+            Err(BadResponse::NO_HEAD) => {
+                logs::note(Level::Error, exchange, BadResponse::NO_HEAD.0, READING_HEAD);
+                exchange.response.take_bare();
+                break;
+            }
             Err(bad) => return invalid(bad.0),
             Ok(Progress::Complete) if exchange.response.end > request.proxy.buffer_size => {
                 return invalid("upstream sent too big header");
@@ -195,6 +240,7 @@ fn poll_reply(
                 break;
             }
             Ok(Progress::Complete) if exchange.response.status < 200 => {
+                hint(exchange, request);
                 exchange.reply.bytes.drain(..exchange.response.end);
                 exchange.response.clear();
                 continue;
@@ -221,4 +267,31 @@ fn poll_reply(
     }
     exchange.reply.keep_head(exchange.response.end);
     Poll::Ready(Ok(()))
+}
+
+/// Keeps early hints for the client, where the configuration lets them through.
+///
+/// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_process_early_hints`.
+fn hint(exchange: &mut Exchange, request: &Request<'_>) {
+    let is_wanted = exchange.response.status == 103
+        && exchange.request.version == Version::Http11
+        && request.proxy.early_hints.iter().any(|it| it.is_true(exchange));
+    if !is_wanted {
+        return;
+    }
+    let mut hints = std::mem::take(&mut exchange.hints);
+    hints.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
+    let reply = &exchange.reply.bytes;
+    for field in &exchange.response.fields {
+        let name = field.name.of(reply);
+        let is_own = matches!(
+            field.known,
+            Name::Connection | Name::KeepAlive | Name::TransferEncoding | Name::ContentLength
+        );
+        if !is_own && !request.proxy.hides(field.known, name) {
+            write::field(&mut hints, name, field.value.of(reply));
+        }
+    }
+    hints.extend_from_slice(b"\r\n");
+    exchange.hints = hints;
 }

@@ -2,29 +2,10 @@
 
 use crate::engine::h1::body;
 use crate::engine::h1::field::{self, Field, Line, Name, Piece, lists};
+use crate::engine::h1::room::Room;
 use crate::engine::h1::target;
 
-/// What a listener allows of a head; nginx's `large_client_header_buffers` and its relatives.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Longest request line and longest header line, in bytes.
-    pub line: usize,
-    /// Longest head, in bytes.
-    pub head: usize,
-    /// Most header lines.
-    pub fields: usize,
-    /// Whether names with unexpected bytes are dropped (else they are passed on).
-    pub ignore_invalid: bool,
-    /// Whether an underscore is an expected byte of a name.
-    pub underscores: bool,
-}
-
-impl Default for Limits {
-    /// nginx's defaults.
-    fn default() -> Self {
-        Self { line: 8192, head: 4 * 8192, fields: 1000, ignore_invalid: true, underscores: false }
-    }
-}
+pub use crate::engine::h1::room::Limits;
 
 /// A request that is not served: the code it is answered with and logged under.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -109,6 +90,7 @@ pub struct Request {
     at: usize,
     lines: usize,
     expecting: Expecting,
+    room: Room,
     connection_close: bool,
     connection_keep_alive: bool,
 }
@@ -146,6 +128,11 @@ impl Request {
         *self = Self { fields, ..Self::default() };
     }
 
+    /// Whether the request line has been read.
+    pub fn has_line(&self) -> bool {
+        self.expecting != Expecting::RequestLine
+    }
+
     /// Whether a line of this known name was sent.
     pub fn has(&self, name: Name) -> bool {
         self.seen & name.bit() != 0
@@ -163,15 +150,13 @@ impl Request {
             if end > start && buffer[end - 1] == b'\r' {
                 end -= 1;
             }
+            if !self.room.fits(self.at - start, limits) {
+                return Err(self.too_large());
+            }
             match self.expecting {
                 // nginx passes over empty lines before a request line.
                 Expecting::RequestLine if start == end => {}
-                Expecting::RequestLine => {
-                    if end - start > limits.line {
-                        return Err(Refusal::new(414, "client sent too long URI"));
-                    }
-                    self.request_line(buffer, start, end)?;
-                }
+                Expecting::RequestLine => self.request_line(buffer, start, end)?,
                 Expecting::Fields if start == end => self.finish(buffer)?,
                 Expecting::Fields => self.field(buffer, start, end, limits)?,
                 Expecting::Nothing => {}
@@ -180,16 +165,18 @@ impl Request {
         Ok(Progress::Complete)
     }
 
+    fn too_large(&self) -> Refusal {
+        match self.expecting {
+            Expecting::RequestLine => Refusal::new(414, "client sent too long URI"),
+            _ => Refusal::new(494, "client sent too large request"),
+        }
+    }
+
     /// Refuses a line that is too long before its end has been seen.
     fn partial(&self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
-        let too_long = buffer.len() - self.at > limits.line;
+        let is_over = self.room.is_over(buffer.len() - self.at, limits);
         match self.expecting {
-            Expecting::RequestLine if too_long => {
-                Err(Refusal::new(414, "client sent too long URI"))
-            }
-            Expecting::Fields if too_long || buffer.len() > limits.head => {
-                Err(Refusal::new(494, "client sent too large request"))
-            }
+            _ if is_over => Err(self.too_large()),
             // A line that starts wrong is refused at once, so that a TLS hello on a plain port
             // is not waited for.
             Expecting::RequestLine
@@ -224,10 +211,10 @@ impl Request {
         let version = &line[skip_spaces(to)..];
         let version = version.trim_ascii_end();
         if version.is_empty() {
+            self.version = Version::Http09;
             if &line[..method] != b"GET" {
                 return Err(INVALID);
             }
-            self.version = Version::Http09;
             self.expecting = Expecting::Nothing;
             self.end = self.at;
         } else {
@@ -273,7 +260,7 @@ impl Request {
     ) -> Result<(), Refusal> {
         const TOO_LARGE: Refusal = Refusal::new(494, "client sent too large request");
         self.lines += 1;
-        if end - start > limits.line || end > limits.head || self.lines > limits.fields {
+        if self.lines > limits.fields {
             return Err(TOO_LARGE);
         }
         let field = match field::parse(buffer, start, end) {
@@ -299,9 +286,12 @@ impl Request {
             Name::Host => self.host = Some(field.value),
             Name::ContentLength => self.content_length = Some(length(value)?),
             Name::TransferEncoding => self.transfer_encoding(value)?,
-            Name::Connection => {
-                self.connection_close |= lists(value, "close");
-                self.connection_keep_alive |= lists(value, "keep-alive");
+            // The last line that says something counts.
+            Name::Connection if lists(value, "close") => {
+                (self.connection_close, self.connection_keep_alive) = (true, false);
+            }
+            Name::Connection if lists(value, "keep-alive") => {
+                (self.connection_close, self.connection_keep_alive) = (false, true);
             }
             Name::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
             Name::Upgrade => self.upgrade = true,
@@ -368,7 +358,8 @@ fn parse_version(text: &[u8]) -> Result<Version, Refusal> {
             let plain = !it.is_empty() && it.len() <= 3 && it.iter().all(u8::is_ascii_digit);
             plain.then(|| it.iter().fold(0_u32, |n, it| n * 10 + u32::from(it - b'0')))
         };
-        Some((number(&it[..dot])?, number(&it[dot + 1..])?))
+        let major = number(&it[..dot]).filter(|_| it[0] != b'0')?;
+        Some((major, number(&it[dot + 1..])?))
     });
     match digits {
         Some((1, 0)) => Ok(Version::Http10),

@@ -8,6 +8,11 @@ use crate::engine::h1::request::Progress;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BadResponse(pub &'static str);
 
+impl BadResponse {
+    /// There is no status line.
+    pub const NO_HEAD: Self = Self("upstream sent no valid HTTP/1.0 header");
+}
+
 /// An answer's head, as positions in the buffer it arrived in. Reused from answer to answer.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the head")]
@@ -24,6 +29,8 @@ pub struct Response {
     pub chunked: bool,
     /// Whether the upstream allows another request on this connection.
     pub keep_alive: bool,
+    /// Whether there is no head: every byte belongs to the body.
+    pub is_bare: bool,
     /// Length of the head in the buffer, known when it is complete.
     pub end: usize,
     at: usize,
@@ -43,8 +50,19 @@ impl Response {
         *self = Self { fields, ..Self::default() };
     }
 
+    /// Takes everything for the body, as an answer of HTTP/0.9 is.
+    pub fn take_bare(&mut self) {
+        self.clear();
+        self.status = 200;
+        self.is_bare = true;
+        self.done = true;
+    }
+
     /// Reads on in `buffer`, which holds all bytes of the answer that have arrived.
     pub fn parse(&mut self, buffer: &[u8]) -> Result<Progress, BadResponse> {
+        if !self.status_line && !buffer.iter().zip(b"HTTP/").all(|(a, b)| a == b) {
+            return Err(BadResponse::NO_HEAD);
+        }
         while !self.done {
             let Some(line_feed) = memchr::memchr(b'\n', &buffer[self.at..]) else {
                 return Ok(Progress::Partial);
@@ -68,7 +86,7 @@ impl Response {
     }
 
     fn parse_status(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), BadResponse> {
-        const INVALID: BadResponse = BadResponse("upstream sent no valid HTTP/1.0 header");
+        const INVALID: BadResponse = BadResponse::NO_HEAD;
         let line = &buffer[start..end];
         let rest = line.strip_prefix(b"HTTP/1.").ok_or(INVALID)?;
         let minor = rest.iter().take_while(|it| it.is_ascii_digit()).count();

@@ -16,8 +16,8 @@ pub fn host(text: &[u8]) -> Option<Host<'_>> {
     let (name, rest) = if text.first() == Some(&b'[') {
         let close = memchr::memchr(b']', text)?;
         let inner = &text[1..close];
-        let legal = |it: &u8| it.is_ascii_hexdigit() || matches!(it, b':' | b'.');
-        if inner.is_empty() || !inner.iter().all(legal) {
+        let is_legal = |it: &u8| is_plain_byte(*it) || *it == b':';
+        if !inner.iter().all(is_legal) || has_two_dots(text) {
             return None;
         }
         text.split_at(close + 1)
@@ -31,17 +31,25 @@ pub fn host(text: &[u8]) -> Option<Host<'_>> {
         }
         _ => return None,
     };
+    if has_two_dots(name) {
+        return None;
+    }
     let name = name.strip_suffix(b".").unwrap_or(name);
-    let odd = |it: &u8| {
-        *it <= b' '
-            || matches!(it, 0x7f | b'/' | b'@' | b'?' | b'#' | b'\\' | b'<' | b'>' | b'"' | b',')
-    };
-    let bracketed = name.first() == Some(&b'[');
-    let twice = name.windows(2).any(|it| it == b"..");
-    if name.is_empty() || name.iter().any(odd) || twice || (!bracketed && name.contains(&b']')) {
+    let is_bracketed = name.first() == Some(&b'[');
+    let is_legal = |it: &u8| is_plain_byte(*it) || *it == b'%';
+    if name.is_empty() || !(is_bracketed || name.iter().all(is_legal)) {
         return None;
     }
     Some(Host { name, port })
+}
+
+fn has_two_dots(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"..").is_some()
+}
+
+/// RFC 3986, `unreserved` and `sub-delims`.
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
 /// Why a path cannot be served.
@@ -178,6 +186,8 @@ mod tests {
         check_host("example.com.:80", Some(("example.com", Some(80))));
         check_host("example.com:", Some(("example.com", None)));
         check_host("[::1]:8080", Some(("[::1]", Some(8080))));
+        check_host("[v1.a!$~]", Some(("[v1.a!$~]", None)));
+        check_host("a,b", Some(("a,b", None)));
         check_host("store_manager:5000", Some(("store_manager", Some(5000))));
     }
 
@@ -195,9 +205,12 @@ mod tests {
             "[::1",
             "::1]",
             "a..b",
-            "[]",
             "[::1]x",
-            "a,b",
+            "[fe80::1%25a]",
+            "[ab..cd::1]",
+            "a..",
+            "a|b",
+            "\u{e9}",
             "a:80:80",
         ] {
             check_host(text, None);

@@ -1,38 +1,52 @@
 //! The `proxy_*` directives: what a block says, what it inherits, what that comes to.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Class, Classes, Retry};
+use policy::Classes;
 
-use super::{Proxy, SetHeader};
-use crate::conf::address::{Address, Purpose};
-use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
-use crate::http::variable::{Template, compile};
+use super::replace::Lines;
+use super::{ahead, cookie, hints, redirect, socket};
+use crate::conf::address::Address;
+use crate::conf::{Block, ConfError, Effect, MANY, Row, Word};
 use crate::http::{EVERYWHERE, put};
-use crate::upstream::Upstream;
 
 /// What one block sets; `None` and empty lists ask the enclosing block.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `proxy_pass`, which is not handed on.
     pub target: Option<Target>,
-    set_headers: Vec<(Word, Word)>,
-    http_1_0: Option<bool>,
-    connect_timeout: Option<Duration>,
-    send_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
-    next_upstream: Option<(Classes, bool)>,
-    next_upstream_tries: Option<u64>,
-    next_upstream_timeout: Option<Duration>,
-    buffering: Option<bool>,
-    request_buffering: Option<bool>,
-    buffer_size: Option<u64>,
-    buffers: Option<(u64, u64)>,
-    busy_buffers_size: Option<(u64, Word)>,
-    ignore_client_abort: Option<bool>,
-    hide_headers: Vec<Vec<u8>>,
-    pass_headers: Vec<Vec<u8>>,
+    pub(super) set_headers: Vec<(Word, Word)>,
+    pub(super) http_1_0: Option<bool>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) send_timeout: Option<Duration>,
+    pub(super) read_timeout: Option<Duration>,
+    pub(super) next_upstream: Option<(Classes, bool)>,
+    pub(super) next_upstream_tries: Option<u64>,
+    pub(super) next_upstream_timeout: Option<Duration>,
+    pub(super) buffering: Option<bool>,
+    pub(super) request_buffering: Option<bool>,
+    pub(super) buffer_size: Option<u64>,
+    pub(super) buffers: Option<(u64, u64)>,
+    pub(super) busy_buffers_size: Option<(u64, Word)>,
+    /// `early_hints`
+    pub hints: hints::Settings,
+    /// `proxy_bind` and `proxy_socket_*`
+    pub sockets: socket::Settings,
+    /// `proxy_max_temp_file_size` and its relatives
+    pub ahead: ahead::Settings,
+    pub(super) ignore_client_abort: Option<bool>,
+    pub(super) hide_headers: Vec<Vec<u8>>,
+    pub(super) pass_headers: Vec<Vec<u8>>,
+    pub(super) redirects: Lines<redirect::Line>,
+    pub(super) cookies: cookie::Settings,
+    pub(super) ignore_headers: Option<u64>,
+    pub(super) intercept_errors: Option<bool>,
+    pub(super) method: Option<Word>,
+    pub(super) set_body: Option<Word>,
+    pub(super) pass_request_headers: Option<bool>,
+    pub(super) pass_request_body: Option<bool>,
+    /// The path of the location all this is for; not a directive.
+    pub place: Vec<u8>,
 }
 
 /// A `proxy_pass` as it is written.
@@ -42,12 +56,12 @@ pub struct Target {
     pub address: Address,
     /// What follows `http://`, without the URI part: `$proxy_host`.
     pub authority: String,
-    /// The whole URL.
+    /// The whole URL; one with variables leaves the rest empty.
     pub word: Word,
 }
 
 /// What `proxy_buffer_size` and each of `proxy_buffers` are unless they are set.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 impl Settings {
     /// Fills what this block leaves open.
@@ -71,9 +85,21 @@ impl Settings {
             buffer_size: self.buffer_size.or(outer.buffer_size),
             buffers: self.buffers.or(outer.buffers),
             busy_buffers_size: self.busy_buffers_size.or_else(|| outer.busy_buffers_size.clone()),
+            hints: self.hints.within(&outer.hints),
+            sockets: self.sockets.within(&outer.sockets),
+            ahead: self.ahead.within(&outer.ahead),
             ignore_client_abort: self.ignore_client_abort.or(outer.ignore_client_abort),
             hide_headers: list(self.hide_headers, &outer.hide_headers),
             pass_headers: list(self.pass_headers, &outer.pass_headers),
+            redirects: self.redirects.or_else(|| outer.redirects.clone()),
+            cookies: self.cookies.within(&outer.cookies),
+            ignore_headers: self.ignore_headers.or(outer.ignore_headers),
+            intercept_errors: self.intercept_errors.or(outer.intercept_errors),
+            method: self.method.or_else(|| outer.method.clone()),
+            set_body: self.set_body.or_else(|| outer.set_body.clone()),
+            pass_request_headers: self.pass_request_headers.or(outer.pass_request_headers),
+            pass_request_body: self.pass_request_body.or(outer.pass_request_body),
+            place: if self.place.is_empty() { outer.place.clone() } else { self.place },
         }
     }
 
@@ -105,148 +131,17 @@ impl Settings {
         }
         Ok(())
     }
-
-    /// What a request needs, with nginx's defaults.
-    ///
-    /// `location` is the number of the location, `prefix` the length of the path it is written
-    /// with.
-    pub fn compile(
-        &self,
-        target: &Target,
-        upstream: Arc<Upstream>,
-        location: u32,
-        prefix: usize,
-    ) -> Result<Proxy, ConfError> {
-        let (hosts, others): (Vec<_>, Vec<_>) =
-            self.set_headers.iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
-        let host_header = match hosts.first() {
-            Some((_, value)) => compile(value)?,
-            None => Template::text(target.authority.as_bytes()),
-        };
-        let set = |(name, value): &(Word, Word)| -> Result<_, ConfError> {
-            Ok(SetHeader::new(name.as_bytes(), compile(value)?))
-        };
-        let minute = Duration::from_mins(1);
-        let default = Retry::default();
-        let (on, non_idempotent) =
-            self.next_upstream.unwrap_or((default.on, default.non_idempotent));
-        let tries = self.next_upstream_tries.filter(|it| *it > 0);
-        let uri = &target.address.uri;
-        Ok(Proxy {
-            upstream_name: upstream.name.as_str().into(),
-            upstream,
-            location,
-            host: target.authority.as_bytes().to_vec(),
-            uri: (!uri.is_empty()).then(|| (uri.as_bytes().to_vec(), prefix)),
-            host_header,
-            set_headers: others.into_iter().map(set).collect::<Result<_, _>>()?,
-            http_1_0: self.http_1_0.unwrap_or_default(),
-            connect_timeout: self.connect_timeout.unwrap_or(minute),
-            send_timeout: self.send_timeout.unwrap_or(minute),
-            read_timeout: self.read_timeout.unwrap_or(minute),
-            retry: Retry {
-                on,
-                non_idempotent,
-                tries: tries.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
-                timeout: self.next_upstream_timeout.filter(|it| !it.is_zero()),
-            },
-            request_buffering: self.request_buffering.unwrap_or(true),
-            buffer_size: usize::try_from(self.buffer_size.unwrap_or(PAGE)).unwrap_or(usize::MAX),
-            ignore_client_abort: self.ignore_client_abort.unwrap_or_default(),
-            hide_headers: self.hide_headers.clone(),
-            pass_headers: self.pass_headers.clone(),
-        })
-    }
-
-    /// Source: nginx `ngx_http_proxy_module.c`, `ngx_http_proxy_pass`.
-    fn proxy_pass(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let word = directive.text();
-        if word.contains('$') {
-            let text = format!("invalid URL \"{word}\"");
-            let help = "variables are not looked up here by this version: name an `upstream`";
-            return Err(word.refuse(text).with_help(help));
-        }
-        let lower = word.to_ascii_lowercase();
-        if lower.starts_with("https://") {
-            let help = "TLS to servers is not part of this version: use `http://`";
-            return Err(word.refuse("https protocol requires SSL support").with_help(help));
-        }
-        if !lower.starts_with("http://") {
-            return Err(word.refuse("invalid URL prefix"));
-        }
-        let rest = &word[SCHEME.len()..];
-        let address = Address::parse(rest, Purpose::Url)
-            .map_err(|it| word.refuse(format!("{it} in upstream \"{rest}\"")))?;
-        let authority = match &address.host {
-            crate::conf::address::Host::Unix(_) => "localhost",
-            _ => rest[..rest.len() - address.uri.len()].trim_end_matches(":80"),
-        };
-        self.target = Some(Target { authority: authority.to_owned(), address, word: word.clone() });
-        Ok(())
-    }
-
-    fn http_version(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let word = directive.text();
-        self.http_1_0 = Some(match word.as_str() {
-            "1.0" => true,
-            "1.1" => false,
-            "2" => {
-                let help = "HTTP/2 to servers is not part of this version: use 1.1";
-                return Err(word.invalid_value().with_help(help));
-            }
-            _ => return Err(word.invalid_value()),
-        });
-        Ok(())
-    }
-
-    fn next_upstream(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let mut on = Classes::default();
-        let mut non_idempotent = false;
-        let mut off = false;
-        let mut warning = None;
-        let mut seen: Vec<&str> = Vec::new();
-        for word in directive.arguments() {
-            match word.as_str() {
-                "off" => off = true,
-                // Means the use of a stale cache, and there is none.
-                "updating" => {}
-                "non_idempotent" => non_idempotent = true,
-                other => on = on.with(Class::of_word(other).ok_or_else(|| word.invalid_value())?),
-            }
-            if seen.contains(&word.as_str()) {
-                let text = format!("duplicate value \"{word}\"");
-                warning.get_or_insert(word.refuse(text).warning());
-            }
-            seen.push(word);
-        }
-        self.next_upstream =
-            Some(if off { (Classes::default(), false) } else { (on, non_idempotent) });
-        warning.map_or(Ok(()), Err)
-    }
-
-    fn redirect(directive: &Directive) -> Result<(), ConfError> {
-        let word = directive.text();
-        if *word == "off" {
-            return Ok(());
-        }
-        let help = "the Location of an answer is passed on as it is: use `proxy_redirect off`";
-        Err(word.invalid_parameter().with_help(help))
-    }
 }
-
-const SCHEME: &str = "http://";
 
 const fn row(name: &'static str, count: usize, effect: Effect<Settings>) -> Row<Settings> {
     Row { name, within: EVERYWHERE, arguments: count..=count, effect }
 }
 
-const STREAMED: &str = "answers are streamed through bounded memory and never meet a file";
-
 /// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
     Row {
         name: "proxy_pass",
-        within: &[Block::Location],
+        within: &[Block::Location, Block::IfInLocation, Block::LimitExcept],
         arguments: 1..=1,
         effect: Effect::Set(Settings::proxy_pass),
     },
@@ -314,14 +209,6 @@ pub const ROWS: &[Row<Settings>] = &[
             put(&mut it.busy_buffers_size, directive.size().map(|size| (size, word)))
         }),
     ),
-    row("proxy_max_temp_file_size", 1, Effect::Checked(|it| it.size().map(drop), STREAMED)),
-    row("proxy_temp_file_write_size", 1, Effect::Checked(|it| it.size().map(drop), STREAMED)),
-    Row {
-        name: "proxy_temp_path",
-        within: EVERYWHERE,
-        arguments: 1..=4,
-        effect: Effect::Nothing(STREAMED),
-    },
     row(
         "proxy_ignore_client_abort",
         1,
@@ -347,8 +234,60 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "proxy_redirect",
         within: EVERYWHERE,
         arguments: 1..=2,
-        effect: Effect::CheckedEach(Settings::redirect, "answers are passed on as they are"),
+        effect: Effect::Read(|it, directive, reading| {
+            let target = it.target.as_ref().map(|it| &it.word);
+            redirect::read(&mut it.redirects, target, directive, reading)
+        }),
     },
+    Row {
+        name: "proxy_cookie_domain",
+        within: EVERYWHERE,
+        arguments: 1..=2,
+        effect: Effect::Read(|it, directive, reading| it.cookies.domain(directive, reading)),
+    },
+    Row {
+        name: "proxy_cookie_path",
+        within: EVERYWHERE,
+        arguments: 1..=2,
+        effect: Effect::Read(|it, directive, reading| it.cookies.path(directive, reading)),
+    },
+    Row {
+        name: "proxy_cookie_flags",
+        within: EVERYWHERE,
+        arguments: 1..=4,
+        effect: Effect::Read(|it, directive, reading| it.cookies.flags(directive, reading)),
+    },
+    Row {
+        name: "proxy_ignore_headers",
+        within: EVERYWHERE,
+        arguments: 1..=MANY,
+        effect: Effect::Set(Settings::ignore_headers),
+    },
+    row(
+        "proxy_intercept_errors",
+        1,
+        Effect::Set(|it, directive| put(&mut it.intercept_errors, directive.flag())),
+    ),
+    row(
+        "proxy_method",
+        1,
+        Effect::Set(|it, directive| put(&mut it.method, Ok(directive.text().clone()))),
+    ),
+    row(
+        "proxy_set_body",
+        1,
+        Effect::Set(|it, directive| put(&mut it.set_body, Ok(directive.text().clone()))),
+    ),
+    row(
+        "proxy_pass_request_headers",
+        1,
+        Effect::Set(|it, directive| put(&mut it.pass_request_headers, directive.flag())),
+    ),
+    row(
+        "proxy_pass_request_body",
+        1,
+        Effect::Set(|it, directive| put(&mut it.pass_request_body, directive.flag())),
+    ),
     row(
         "proxy_headers_hash_max_size",
         1,
@@ -363,6 +302,8 @@ pub const ROWS: &[Row<Settings>] = &[
 
 #[cfg(test)]
 mod tests {
+    use policy::Class;
+
     use super::*;
     use crate::conf::testing::directive;
 

@@ -18,7 +18,7 @@ fn a_rename_and_a_reopening_lose_no_line() {
     finish(SOON);
     std::fs::rename(&path, &old).unwrap();
     log.collect(|out| out.extend_from_slice(b"two\n"));
-    reopen();
+    reopen(None);
     finish(SOON);
     log.collect(|out| out.extend_from_slice(b"three\n"));
     finish(SOON);
@@ -38,7 +38,7 @@ fn two_lines_of_a_configuration_share_a_file() {
 fn a_full_disk_costs_lines_and_counts_them() {
     let before = dropped();
     let log = LogFile::open(Path::new("/dev/full")).unwrap();
-    log.write(b"one\n");
+    log.tell(Severity::Error, b"one\n");
     finish(SOON);
     assert!(before < dropped());
 }

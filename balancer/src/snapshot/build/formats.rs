@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use crate::conf::error::os_text;
 use crate::conf::{ConfError, Word};
-use crate::http::variable::{Template, Unknown};
-use crate::logs::rows::{AccessLine, Escape, Format};
+use crate::engine::exchange::Exchange;
+use crate::http::variable::Template;
+use crate::logs::error::{ErrorLogs, Sink};
+use crate::logs::rows::{AccessLine, ErrorLine, Escape, Format};
 use crate::logs::writer::LogFile;
 use crate::logs::{AccessLog, COMBINED};
+use crate::variable::Names;
 
 /// Where requests are logged that no `access_log` speaks of.
 const IMPLICIT: &str = "logs/access.log";
@@ -19,6 +22,7 @@ const IMPLICIT: &str = "logs/access.log";
 pub(super) struct Logs<'a> {
     /// Templates and the form of their values, by name.
     formats: BTreeMap<String, (Arc<Template>, Escape)>,
+    names: &'a Names<Exchange>,
     /// Where relative names begin.
     prefix: &'a Path,
     /// [`IMPLICIT`], once it has been asked for; within, `None` when it cannot be opened.
@@ -27,20 +31,26 @@ pub(super) struct Logs<'a> {
 
 impl<'a> Logs<'a> {
     /// Looks the variables of all formats up.
-    pub(super) fn new(lines: &[Format], prefix: &'a Path, problems: &mut Vec<ConfError>) -> Self {
-        let combined = Template::compile(COMBINED).expect("nginx's format has nginx's variables");
+    pub(super) fn new(
+        lines: &[Format],
+        names: &'a Names<Exchange>,
+        prefix: &'a Path,
+        problems: &mut Vec<ConfError>,
+    ) -> Self {
+        let combined =
+            Template::compile(COMBINED, names).expect("nginx's format has nginx's variables");
         let combined = (Arc::new(combined), Escape::Default);
         let mut formats = BTreeMap::from([("combined".to_owned(), combined)]);
         for line in lines {
             let text: String = line.parts.iter().map(Word::as_str).collect();
-            match Template::compile(&text) {
+            match Template::compile(&text, names) {
                 Ok(format) => {
                     formats.insert(line.name.to_string(), (Arc::new(format), line.escape));
                 }
-                Err(unknown) => problems.push(unknown_variable(&unknown)),
+                Err(bad) => problems.push(ConfError::unplaced(bad.to_string())),
             }
         }
-        Self { formats, prefix, implicit: OnceCell::new() }
+        Self { formats, names, prefix, implicit: OnceCell::new() }
     }
 
     /// The access logs of a location; its files are open when this returns.
@@ -76,13 +86,9 @@ impl<'a> Logs<'a> {
             return Err(line.path.refuse(text).with_help(help));
         }
         let condition = line.condition.as_ref().and_then(|it| it.parameter("if"));
-        let condition = condition.map(Template::compile).transpose();
-        let condition = condition.map_err(|it| unknown_variable(&it))?;
-        let path = self.prefix.join(line.path.as_str());
-        let file = LogFile::open(&path).map_err(|error| {
-            let text = format!("open() \"{}\" failed {}", path.display(), os_text(&error));
-            ConfError::unplaced(text)
-        })?;
+        let condition = condition.map(|it| Template::compile(it, self.names)).transpose();
+        let condition = condition.map_err(|it| ConfError::unplaced(it.to_string()))?;
+        let file = line.open(self.prefix).map_err(ConfError::unplaced)?;
         Ok(AccessLog { format: Arc::clone(format), escape: *escape, file, condition })
     }
 
@@ -104,12 +110,14 @@ impl<'a> Logs<'a> {
     }
 }
 
+/// The error logs of a block; their files are open when this returns.
+pub(super) fn errors(lines: &[ErrorLine], prefix: &Path) -> Result<ErrorLogs, ConfError> {
+    let sinks = lines.iter().map(|it| Sink::open(it, prefix).map_err(ConfError::unplaced));
+    sinks.collect::<Result<_, _>>().map(ErrorLogs::new)
+}
+
 const NO_GZIP: &str = "\"gzip\" of \"access_log\" has no effect, lines are written as they are";
 
 fn is_about_gzip(problem: &ConfError) -> bool {
     problem.reason == NO_GZIP
-}
-
-fn unknown_variable(Unknown(name): &Unknown) -> ConfError {
-    ConfError::unplaced(format!("unknown \"{name}\" variable"))
 }

@@ -8,11 +8,14 @@ use nix::unistd::geteuid;
 
 use crate::conf::ConfError;
 use crate::conf::address::Host;
+use crate::engine::exchange::Exchange;
 use crate::http::listen::{DEFAULT_PORT, Listen};
 use crate::http::server::{Server, Servers};
 use crate::modules::{HttpBlock, ServerBlock};
+use crate::regex::Matcher;
 use crate::snapshot::{Bind, ListenOptions, Listener};
 use crate::upstream::resolve::Answers;
+use crate::variable::Names;
 
 /// An address while its servers are collected.
 struct Place {
@@ -28,6 +31,7 @@ pub(super) fn listeners(
     http: &HttpBlock,
     servers: &[Arc<Server>],
     answers: &Answers,
+    variables: &Names<Exchange>,
     problems: &mut Vec<ConfError>,
 ) -> Vec<Listener> {
     let mut places: Vec<Place> = Vec::new();
@@ -42,7 +46,7 @@ pub(super) fn listeners(
             problems.extend(added.err());
         }
     }
-    places.into_iter().map(|it| listener(it, http, servers, problems)).collect()
+    places.into_iter().map(|it| listener(it, http, servers, variables, problems)).collect()
 }
 
 /// Where a server listens that does not say where.
@@ -104,6 +108,7 @@ fn listener(
     place: Place,
     http: &HttpBlock,
     servers: &[Arc<Server>],
+    variables: &Names<Exchange>,
     problems: &mut Vec<ConfError>,
 ) -> Listener {
     let Place { bind, options, default, servers: positions } = place;
@@ -117,9 +122,12 @@ fn listener(
         exact: HashMap::new(),
         leading: HashMap::new(),
         trailing: HashMap::new(),
+        regexes: Vec::new(),
     };
     for at in 0..positions.len() {
         names(block(at), at, &bind, &mut found, problems);
+        let expressions = block(at).names.regexes.iter();
+        found.regexes.extend(expressions.map(|(_, it)| (Matcher::new(it, variables), at)));
     }
     Listener { bind, options: options.unwrap_or_default(), servers: found }
 }
@@ -143,6 +151,7 @@ fn names(
         };
         let bytes = name.as_bytes();
         match bytes {
+            [b'~', ..] => {}
             [b'.', rest @ ..] if is_plain(rest) => {
                 conflict(&mut servers.exact, rest);
                 servers.leading.entry(bytes.to_vec()).or_insert(at);

@@ -1,23 +1,48 @@
 //! Servers and their locations: settings merged, variables looked up, groups found.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::formats::Logs;
+use super::formats::{self, Logs};
 use super::upstreams::Groups;
+use crate::conf::error::os_text;
 use crate::conf::{ConfError, Span};
+use crate::engine::exchange::Exchange;
+use crate::http::escape;
+use crate::http::filter::Filters;
+use crate::http::guard::Guards;
+use crate::http::limit_zone::Zone;
 use crate::http::location::{Content, Entry, Kind, Location, Locations, RegexEntry};
-use crate::http::rewrite::Return;
+use crate::http::proxy_pass::Goal;
+use crate::http::proxy_pass::dynamic::Dynamic;
+use crate::http::rewrite::{Line, Op};
 use crate::http::server::{Counters, Server};
-use crate::http::variable::Template;
+use crate::http::static_file::Files;
+use crate::http::variable::{Template, compile};
 use crate::modules::{HttpBlock, LocationBlock, Own, Scope, ServerBlock};
+use crate::regex::Matcher;
 use crate::snapshot::Snapshot;
+use crate::snapshot::build::Paths;
+use crate::variable::{Definitions, Names, has_variables};
 
 /// Compiles the servers of a configuration.
 pub(super) struct Compiler<'a> {
     http: &'a HttpBlock,
     previous: Option<&'a Snapshot>,
+    names: &'a Names<Exchange>,
+    definitions: Arc<Definitions<Exchange>>,
     logs: Logs<'a>,
+    prefix: &'a Path,
+    /// The main file.
+    conf: &'a Path,
+    /// Whom folders are given that are made; `None` for nobody else.
+    pub(super) owner: Option<u32>,
+    /// The zones that limits name.
+    pub(super) zones: Vec<Arc<Zone>>,
     /// The groups asked for.
     pub(super) groups: Groups<'a>,
     /// What is wrong.
@@ -31,11 +56,30 @@ impl<'a> Compiler<'a> {
         http: &'a HttpBlock,
         groups: Groups<'a>,
         previous: Option<&'a Snapshot>,
-        prefix: &'a Path,
+        names: &'a Names<Exchange>,
+        definitions: Arc<Definitions<Exchange>>,
+        paths: &'a Paths,
     ) -> Self {
+        let (prefix, conf) = (paths.prefix.as_path(), paths.conf.as_path());
         let mut problems = Vec::new();
-        let logs = Logs::new(&http.formats.formats, prefix, &mut problems);
-        Self { http, previous, logs, groups, problems, proxies: 0 }
+        let logs = Logs::new(&http.formats.formats, names, prefix, &mut problems);
+        let before = previous.map_or(&[][..], |it| &it.zones);
+        let zones = http.zones.compile(before, names);
+        let zones = zones.map_err(|it| problems.push(it)).unwrap_or_default();
+        Self {
+            http,
+            previous,
+            names,
+            definitions,
+            logs,
+            prefix,
+            conf,
+            owner: None,
+            zones,
+            groups,
+            problems,
+            proxies: 0,
+        }
     }
 
     /// The servers, in the order of the file.
@@ -47,16 +91,25 @@ impl<'a> Compiler<'a> {
     fn server(&mut self, block: &ServerBlock) -> Server {
         let scope = block.scope.clone().within(&self.http.scope);
         let mut locations = Vec::new();
-        let mut tree = self.level(&block.locations, &scope, &block.span, &mut locations);
-        let mut fallback = self.location(String::new(), &scope, &block.own, 0);
-        if block.own.rewrite.answer.is_some() {
-            // It is given before a location is looked for, and before a body is measured.
-            tree = Locations::default();
-            fallback.core.client_max_body_size = None;
+        let tree = self.level(&block.locations, &scope, &block.span, &mut locations);
+        let rewrite = self.lines(&block.own, None, &mut locations);
+        let fallback = self.location(String::new(), &scope, &block.own, 0);
+        for (number, location) in locations.iter_mut().enumerate() {
+            location.number = Some(number);
+        }
+        let is_named = |it: &&LocationBlock| it.pattern.kind == Kind::Named;
+        let names = block.locations.iter().filter(is_named).map(|it| it.pattern.path.clone());
+        let mut named = HashMap::new();
+        for name in names {
+            let text = String::from_utf8_lossy(&name).into_owned();
+            if let Some(at) = locations.iter().position(|it| it.name == text) {
+                named.entry(name).or_insert(at);
+            }
         }
         let name = block.names.first();
         let counters = self.counters(&name);
-        Server { name, locations, tree, fallback, counters }
+        let definitions = Arc::clone(&self.definitions);
+        Server { name, locations, tree, named, fallback, rewrite, definitions, counters }
     }
 
     /// Those of the server of this name in the configuration before this one.
@@ -82,6 +135,7 @@ impl<'a> Compiler<'a> {
             let same = |it: &LocationBlock| {
                 it.pattern.regex.is_none()
                     && it.pattern.path == pattern.path
+                    && (it.pattern.kind == Kind::Named) == (pattern.kind == Kind::Named)
                     && (it.pattern.kind == Kind::Exact) == is_exact
             };
             let name = String::from_utf8_lossy(&pattern.path).into_owned();
@@ -90,13 +144,25 @@ impl<'a> Compiler<'a> {
                 let problem = ConfError::new(text, pattern.span.clone());
                 self.problems.push(problem.noticed_at(around));
             }
-            let scope = block.scope.clone().within(outer);
+            let mut scope = block.scope.clone().within(outer);
+            scope.proxy.place.clone_from(&pattern.path);
             let length = pattern.path.len();
             let location = all.len();
             all.push(self.location(name, &scope, &block.own, length));
+            let ops = self.lines(&block.own, Some((&scope, &block.own, length)), all);
+            all[location].rewrite = ops;
+            if let Some(limit) = &block.limit_except {
+                let (methods, within) = &**limit;
+                let at = self.within(within, &scope, &block.own, length, all);
+                all[location].limit_except = Some((methods.clone(), at));
+            }
             let nested = self.level(&block.locations, &scope, &block.close, all);
             let path = pattern.path.clone();
-            if let Some(regex) = pattern.regex.clone() {
+            if pattern.kind == Kind::Named {
+                continue;
+            }
+            if let Some(regex) = &pattern.regex {
+                let regex = Matcher::new(regex, self.names);
                 regexes.push(RegexEntry { regex, location, nested });
             } else if is_exact {
                 exact.push((path, location));
@@ -119,8 +185,9 @@ impl<'a> Compiler<'a> {
         all: &mut Vec<Location>,
         exact: &mut Vec<(Vec<u8>, usize)>,
     ) {
-        let leads =
-            |it: &&LocationBlock| it.pattern.kind != Kind::Regex && it.scope.proxy.target.is_some();
+        let leads = |it: &&LocationBlock| {
+            !matches!(it.pattern.kind, Kind::Regex | Kind::Named) && it.scope.proxy.target.is_some()
+        };
         for block in blocks.iter().filter(leads) {
             let Some(path) = block.pattern.path.strip_suffix(b"/") else { continue };
             if path.is_empty() || exact.iter().any(|(it, _)| it == path) {
@@ -129,8 +196,11 @@ impl<'a> Compiler<'a> {
             let scope = block.scope.clone().within(outer);
             let name = String::from_utf8_lossy(path).into_owned();
             let mut location = self.location(name, &scope, &Own::default(), path.len());
-            let target = Template::redirect_to(&block.pattern.path);
-            location.content = Content::Return(Return { status: 301, text: Some(target) });
+            let mut escaped = Vec::new();
+            escape::path(&block.pattern.path, &mut escaped);
+            let query = Template::compile("$is_args$args", self.names);
+            let query = query.expect("both are nginx's variables");
+            location.content = Content::Slash(Template::text(&escaped).then(query));
             exact.push((path.to_vec(), all.len()));
             all.push(location);
         }
@@ -139,29 +209,133 @@ impl<'a> Compiler<'a> {
     /// One location; `prefix` is the length of the path it is written with.
     fn location(&mut self, name: String, scope: &Scope, own: &Own, prefix: usize) -> Location {
         let content = self.content(scope, own, prefix);
-        let add_headers = scope.header.compile();
+        let filters = Filters::compile(scope, self.names);
+        let guards = Guards::compile(scope, &self.zones, self.names, self.conf);
+        let error_pages = scope.error_page.compile(self.names);
+        let files = Files::compile(scope, own, self.names, self.prefix);
+        let files = self.kept(files).unwrap_or_else(|| Files::none(self.prefix));
+        let error_logs = formats::errors(&scope.logs.errors, self.prefix);
         let access_logs = self.logs.access(scope.logs.access(), &mut self.problems);
         Location {
             name,
+            number: None,
             core: scope.core.compile(),
-            content: self.kept(content).unwrap_or(Content::Nothing),
-            add_headers: self.kept(add_headers).unwrap_or_default(),
+            is_internal: own.is_internal,
+            limit_except: None,
+            rewrite: Vec::new(),
+            logs_rewrites: scope.rewrite_log.logs(),
+            warns_of_unset: scope.rewrite_log.warns_of_unset(),
+            error_pages: self.kept(error_pages).unwrap_or_default(),
+            content: self.kept(content).unwrap_or(Content::Files),
+            files,
+            closing: scope.closing.compile(),
+            browsers: scope.browser.compile(),
+            redirects: scope.redirect.compile(),
+            guards: self.kept(guards).flatten(),
+            filters: self.kept(filters).unwrap_or_default(),
             access_logs,
+            error_logs: self.kept(error_logs).unwrap_or_default(),
         }
     }
 
     fn content(&mut self, scope: &Scope, own: &Own, prefix: usize) -> Result<Content, ConfError> {
         scope.proxy.check_buffers()?;
-        if let Some(answer) = &own.rewrite.answer {
-            return Ok(Content::Return(answer.compile()?));
-        }
+        let resolver = self.groups.resolvers.of(&scope.resolver)?;
         if let Some(target) = &scope.proxy.target {
-            let upstream = self.groups.of_target(target)?;
+            let goal = match has_variables(target.word.as_bytes()) {
+                true => Goal::Dynamic(Box::new(Dynamic {
+                    url: compile(&target.word, self.names)?,
+                    directory: Arc::clone(&self.groups.directory),
+                    resolver,
+                    patience: scope.resolver.patience(),
+                })),
+                false => {
+                    let upstream = self.groups.of_target(target)?;
+                    let name = upstream.name.as_str().into();
+                    Goal::Fixed(upstream, name)
+                }
+            };
             self.proxies += 1;
-            let proxy = scope.proxy.compile(target, upstream, self.proxies, prefix)?;
+            let mut proxy = scope.proxy.compile(target, goal, self.proxies, prefix, self.names)?;
+            if let Some(folder) = &mut proxy.ahead.folder {
+                *folder = Arc::new(self.folder(folder)?);
+            }
             return Ok(Content::Proxy(Box::new(proxy)));
         }
-        Ok(if own.stub_status { Content::StubStatus } else { Content::Nothing })
+        Ok(if own.stub_status { Content::StubStatus } else { Content::Files })
+    }
+
+    /// A folder for files of ours; it is made where it is missing, and given to who serves.
+    ///
+    /// Source: nginx `ngx_file.c`, `ngx_create_paths`.
+    fn folder(&self, name: &Path) -> Result<PathBuf, ConfError> {
+        let path = self.prefix.join(name);
+        let failed = |call: &str, error: &std::io::Error| {
+            let text = format!("{call} \"{}\" failed {}", path.display(), os_text(error));
+            ConfError::unplaced(text)
+        };
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(failed("mkdir()", &error));
+            }
+            _ => {}
+        }
+        if let Some(owner) = self.owner {
+            chown(&path, Some(owner), None).map_err(|it| failed("chown()", &it))?;
+        }
+        Ok(path)
+    }
+
+    /// The lines of a block; those of an `if` in a location bring settings of their own.
+    fn lines(
+        &mut self,
+        own: &Own,
+        around: Option<(&Scope, &Own, usize)>,
+        all: &mut Vec<Location>,
+    ) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for line in &own.rewrite.lines {
+            let op = self.line(line, around, all);
+            ops.extend(self.kept(op));
+        }
+        ops
+    }
+
+    fn line(
+        &mut self,
+        line: &Line,
+        around: Option<(&Scope, &Own, usize)>,
+        all: &mut Vec<Location>,
+    ) -> Result<Op, ConfError> {
+        let names = self.names;
+        line.compile(names, &mut |block| {
+            let location =
+                around.map(|(scope, own, prefix)| self.within(block, scope, own, prefix, all));
+            (self.lines(&block.own, None, all), location)
+        })
+    }
+
+    /// A location that stands within another and is found by no path; who answers is handed on.
+    fn within(
+        &mut self,
+        block: &LocationBlock,
+        outer: &Scope,
+        own: &Own,
+        prefix: usize,
+        all: &mut Vec<Location>,
+    ) -> usize {
+        let mut scope = block.scope.clone().within(outer);
+        if scope.proxy.target.is_none() {
+            scope.proxy.target.clone_from(&outer.proxy.target);
+        }
+        let own = Own {
+            stub_status: own.stub_status || block.own.stub_status,
+            is_internal: own.is_internal,
+            ..Own::default()
+        };
+        let location = self.location(String::new(), &scope, &own, prefix);
+        all.push(location);
+        all.len() - 1
     }
 
     /// The value, or nothing and one problem more.

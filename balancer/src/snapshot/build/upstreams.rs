@@ -2,19 +2,23 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use policy::{Choice, Terms};
 
+use super::resolvers::Resolvers;
 use crate::conf::address::{Address, Host};
 use crate::conf::{ConfError, Word};
+use crate::engine::exchange::Exchange;
+use crate::http::proxy_pass::dynamic::Directory;
 use crate::http::proxy_pass::rows::Target;
 use crate::http::variable::compile;
-use crate::modules::HttpBlock;
 use crate::snapshot::Snapshot;
-use crate::upstream::resolve::{Answers, Member, Place, Roster, servers};
-use crate::upstream::rows::Settings;
-use crate::upstream::{self, Keepalive, Plan, Upstream};
+use crate::upstream::resolve::{Answers, Lookup, Member, Place, Roster, Spot, servers};
+use crate::upstream::rows::{Line, Settings};
+use crate::upstream::sticky::How;
+use crate::upstream::{self, Binding, Keepalive, Plan, Upstream, dns};
+use crate::variable::Names;
 
 /// The port of a server that names none.
 const DEFAULT_PORT: u16 = 80;
@@ -22,41 +26,92 @@ const DEFAULT_PORT: u16 = 80;
 /// The groups of a configuration, as far as they have been asked for.
 pub(super) struct Groups<'a> {
     answers: &'a Answers,
-    previous: Option<&'a Snapshot>,
+    /// Those of the configuration before this one.
+    previous: &'a [Arc<Upstream>],
     is_strict: bool,
+    /// Whether they are those of `stream`: servers have ports, connections serve once.
+    is_stream: bool,
     /// Those with a block come first.
     pub(super) upstreams: Vec<Arc<Upstream>>,
     explicit: usize,
-    /// Groups with names that have no address.
-    pub(super) unresolved: Vec<Arc<Roster>>,
+    /// Groups with names that have no address yet, or not for ever.
+    pub(super) rosters: Vec<Arc<Roster>>,
+    /// Those of the configuration before this one.
+    before: &'a [Arc<Roster>],
+    /// Who follows names.
+    pub(super) resolvers: Resolvers<'a>,
+    /// The `resolver` of the block around.
+    outer: &'a dns::rows::Settings,
+    /// Where variables look for groups.
+    pub(super) directory: Arc<Directory>,
     /// What is wrong with them.
     pub(super) problems: Vec<ConfError>,
 }
 
 impl<'a> Groups<'a> {
-    /// Builds those that have a block.
-    pub(super) fn new(
-        http: &HttpBlock,
+    /// Builds those of `http` that have a block.
+    pub(super) fn of_http(
+        blocks: &[Settings],
         answers: &'a Answers,
         previous: Option<&'a Snapshot>,
         is_strict: bool,
+        outer: &'a dns::rows::Settings,
+        names: &Names<Exchange>,
+    ) -> Self {
+        let upstreams = previous.map_or(&[][..], |it| &it.upstreams);
+        let before = previous.map_or(&[][..], |it| &it.rosters);
+        Self::new(blocks, answers, upstreams, before, is_strict, outer, Some(names))
+    }
+
+    /// Builds those of `stream` that have a block.
+    pub(super) fn of_stream(
+        blocks: &[Settings],
+        answers: &'a Answers,
+        previous: Option<&'a Snapshot>,
+        is_strict: bool,
+        outer: &'a dns::rows::Settings,
+    ) -> Self {
+        let upstreams = previous.map_or(&[][..], |it| &it.stream_upstreams);
+        let before = previous.map_or(&[][..], |it| &it.rosters);
+        Self::new(blocks, answers, upstreams, before, is_strict, outer, None)
+    }
+
+    fn new(
+        blocks: &[Settings],
+        answers: &'a Answers,
+        previous: &'a [Arc<Upstream>],
+        before: &'a [Arc<Roster>],
+        is_strict: bool,
+        outer: &'a dns::rows::Settings,
+        names: Option<&Names<Exchange>>,
     ) -> Self {
         let mut groups = Self {
             answers,
             previous,
             is_strict,
+            is_stream: names.is_none(),
             upstreams: Vec::new(),
             explicit: 0,
-            unresolved: Vec::new(),
+            rosters: Vec::new(),
+            before,
+            resolvers: Resolvers::new(answers),
+            outer,
+            directory: Arc::default(),
             problems: Vec::new(),
         };
-        for block in &http.upstreams {
-            if let Err(problem) = groups.explicit(block) {
+        for block in blocks {
+            if let Err(problem) = groups.explicit(block, names) {
                 groups.problems.push(problem);
             }
         }
         groups.explicit = groups.upstreams.len();
         groups
+    }
+
+    /// Shows the groups to those that look for them by variables.
+    pub(super) fn fill_directory(&self) {
+        let (explicit, implicit) = self.upstreams.split_at(self.explicit);
+        self.directory.fill(explicit, implicit);
     }
 
     /// The group that a `proxy_pass` names.
@@ -82,13 +137,14 @@ impl<'a> Groups<'a> {
         if let Some(group) = implicit.iter().find(|it| it.name.eq_ignore_ascii_case(&name)) {
             return Ok(Arc::clone(group));
         }
-        let member = self.member(&target.address, &target.word, Terms::default())?;
+        let member = self.member(&target.address, &target.word, Terms::default(), None)?;
         let choice = || Choice::of_directive(&[]).expect("the default policy is in the catalog");
         let plan = Plan {
             name,
             policy: choice().entry.id,
             hears: choice().entry.needs.hears,
             key: None,
+            sticky: None,
             policies: [choice().policy, choice().policy],
             servers: Vec::new(),
             keepalive: Keepalive::NONE,
@@ -98,21 +154,45 @@ impl<'a> Groups<'a> {
         Ok(self.add(plan, vec![member]))
     }
 
-    fn explicit(&mut self, block: &Settings) -> Result<(), ConfError> {
+    fn explicit(
+        &mut self,
+        block: &Settings,
+        names: Option<&Names<Exchange>>,
+    ) -> Result<(), ConfError> {
         let method = block.method.as_ref();
         let words: Vec<&str> = method.iter().flat_map(|it| &it.words).map(String::as_str).collect();
         let choice = || Choice::of_directive(&words).expect("the rows accepted the same words");
-        let members = block.servers.iter().map(|it| self.member(&it.address, &it.word, it.terms));
-        let members = members.collect::<Vec<_>>();
-        let members = members.into_iter().collect::<Result<_, _>>()?;
+        let mut members = Vec::new();
+        for line in &block.servers {
+            let lookup = self.lookup(block, line)?;
+            let mut member = self.member(&line.address, &line.word, line.terms, lookup)?;
+            member.binding.clone_from(&line.binding);
+            members.push(member);
+        }
         let plan = Plan {
             name: block.name.to_string(),
             policy: choice().entry.id,
             hears: choice().entry.needs.hears,
-            key: method.and_then(|it| it.key.as_ref()).map(compile).transpose()?,
+            // Keys of sessions are compiled beside: they have other variables.
+            key: match (method.and_then(|it| it.key.as_ref()), names) {
+                (Some(key), Some(names)) => Some(compile(key, names)?),
+                _ => None,
+            },
+            sticky: match (&block.sticky, names) {
+                (Some(line), Some(names)) => Some(line.compile(names, &|zone| {
+                    let before = self.previous.iter().find(|it| *it.name == *block.name)?;
+                    match &before.sticky.as_ref()?.how {
+                        How::Learn(learn) if learn.sessions.name == zone => {
+                            Some(Arc::clone(&learn.sessions))
+                        }
+                        _ => None,
+                    }
+                })?),
+                _ => None,
+            },
             policies: [choice().policy, choice().policy],
             servers: Vec::new(),
-            keepalive: block.keepalive,
+            keepalive: if self.is_stream { Keepalive::NONE } else { block.keepalive },
             idle: Arc::default(),
             seed: seed(),
         };
@@ -122,8 +202,18 @@ impl<'a> Groups<'a> {
 
     /// Puts a group together from its lines and from what the configuration before it knew.
     fn add(&mut self, plan: Plan, members: Vec<Member>) -> Arc<Upstream> {
-        let groups = self.previous.map_or(&[][..], |it| &it.upstreams);
-        let before = groups.iter().find(|it| it.name == plan.name);
+        let mut members = members;
+        let before = self.previous.iter().find(|it| it.name == plan.name);
+        // What was found out about a name that is followed holds until it is asked for anew.
+        let roster = before
+            .and_then(|it| self.before.iter().find(|roster| Arc::ptr_eq(&roster.upstream, it)));
+        for member in &mut members {
+            if let (Some(roster), Place::Named { spots, lookup: Some(_), .. }) =
+                (roster, &mut member.place)
+            {
+                *spots = roster.spots(&member.line);
+            }
+        }
         let present = before.map(|it| it.servers()).unwrap_or_default();
         let known = |address: &upstream::Address| {
             let found = present.iter().find(|it| it.backend.address == *address);
@@ -133,12 +223,12 @@ impl<'a> Groups<'a> {
         let idle = before.map(|it| Arc::clone(&it.idle)).unwrap_or_default();
         let upstream = Arc::new(Upstream::new(Plan { servers, idle, ..plan }));
         let is_open = |it: &Member| match &it.place {
-            Place::Named { addresses, .. } => addresses.is_empty(),
+            Place::Named { spots, lookup, .. } => spots.is_empty() || lookup.is_some(),
             Place::Fixed(_) => false,
         };
         if members.iter().any(is_open) {
             let upstream = Arc::clone(&upstream);
-            self.unresolved.push(Arc::new(Roster { upstream, members }));
+            self.rosters.push(Arc::new(Roster { upstream, members: Mutex::new(members) }));
         }
         self.upstreams.push(Arc::clone(&upstream));
         upstream
@@ -150,7 +240,12 @@ impl<'a> Groups<'a> {
         address: &Address,
         word: &Word,
         terms: Terms,
+        lookup: Option<Arc<Lookup>>,
     ) -> Result<Member, ConfError> {
+        let has_port = address.ports.is_some() || matches!(address.host, Host::Unix(_));
+        if self.is_stream && !has_port {
+            return Err(word.refuse(format!("no port in upstream \"{word}\"")));
+        }
         let port = address.port_or(DEFAULT_PORT);
         let line = match &address.host {
             Host::Any => return Err(word.refuse(format!("no host in upstream \"{word}\""))),
@@ -163,15 +258,41 @@ impl<'a> Groups<'a> {
             Host::Unix(path) => Place::Fixed(upstream::Address::Unix(path.into())),
             Host::Ip(ip) => Place::Fixed(upstream::Address::Inet(SocketAddr::new(*ip, port))),
             Host::Name(name) => {
-                let addresses = self.answers.get(name).cloned().unwrap_or_default();
-                if addresses.is_empty() {
+                let addresses = self.answers.get(name).filter(|_| lookup.is_none());
+                let spots = addresses.into_iter().flatten().map(|it| Spot::plain(*it, port));
+                let spots: Vec<_> = spots.collect();
+                if spots.is_empty() && lookup.is_none() {
                     self.unresolved_name(word)?;
                 }
-                Place::Named { name: name.clone(), port, addresses }
+                Place::Named { name: name.clone(), port, spots, lookup }
             }
             Host::Any => unreachable!("refused above"),
         };
-        Ok(Member { terms, line, place })
+        Ok(Member { terms, line, binding: Binding::default(), place })
+    }
+
+    /// How the name of a line is followed.
+    ///
+    /// Source: nginx `ngx_http_upstream_round_robin.c`, `ngx_http_upstream_init_round_robin`.
+    fn lookup(&mut self, block: &Settings, line: &Line) -> Result<Option<Arc<Lookup>>, ConfError> {
+        let Some((_, service)) = line.followed() else { return Ok(None) };
+        let name = &block.name;
+        let place = &name.span;
+        if !block.has_zone && self.is_strict {
+            return Err(ConfError::unplaced(format!(
+                "resolving names at run time requires upstream \"{name}\" in {place} to be in \
+                 shared memory"
+            )));
+        }
+        let settings = block.resolver.clone().within(self.outer);
+        let resolver = self.resolvers.of(&settings)?;
+        // The system knows addresses, but no services.
+        if resolver.is_none() && (self.is_strict || service.is_some()) {
+            return Err(ConfError::unplaced(format!(
+                "no resolver defined to resolve names at run time in upstream \"{name}\" in {place}"
+            )));
+        }
+        Ok(Some(Arc::new(Lookup { resolver, patience: settings.patience(), service })))
     }
 
     fn unresolved_name(&mut self, word: &Word) -> Result<(), ConfError> {

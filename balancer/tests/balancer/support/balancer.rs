@@ -122,6 +122,11 @@ impl Balancer {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// A file of its folder, empty when it is not there.
+    pub(crate) fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
     /// Standard error and the error log.
     pub(crate) fn said(&self) -> String {
         let read = |name| fs::read(self.folder.path().join(name)).unwrap_or_default();
@@ -162,7 +167,8 @@ impl Drop for Balancer {
 
 fn configuration(workers: u32, port: u16, http: &str) -> String {
     let http = http.replace("PORT", &port.to_string());
+    let events = if http.contains("events {") { "" } else { "events {}" };
     format!(
-        "worker_processes {workers};\npid nginx.pid;\nerror_log error.log info;\nevents {{}}\nhttp {{\naccess_log off;\n{http}\n}}\n"
+        "worker_processes {workers};\npid nginx.pid;\nerror_log error.log info;\n{events}\nhttp {{\naccess_log off;\n{http}\n}}\n"
     )
 }

@@ -153,6 +153,7 @@ impl Client {
                 read > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => panic!("nothing to read: {error}"),
         }
     }

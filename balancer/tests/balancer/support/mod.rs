@@ -9,11 +9,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::balancer::Balancer;
-pub(crate) use self::client::Client;
+pub(crate) use self::client::{Answer, Client};
+pub(crate) use self::dns::{Dns, Says};
+pub(crate) use self::load::ask;
 pub(crate) use self::origin::{Next, Origin, text};
 
 mod balancer;
 mod client;
+mod dns;
+mod load;
 mod origin;
 
 /// Longest wait for anything; what takes longer has failed.

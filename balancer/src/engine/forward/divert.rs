@@ -1,0 +1,100 @@
+//! Answers of an upstream that say, or leave it to us, what is to be sent instead.
+
+use policy::{Event, Time};
+
+use crate::engine::clock;
+use crate::engine::exchange::Exchange;
+use crate::engine::forward::Request;
+use crate::engine::forward::settle::learn;
+use crate::engine::h1::field::Name;
+use crate::engine::h1::target;
+use crate::engine::h1::write;
+use crate::http::Action;
+use crate::upstream::Lease;
+use crate::upstream::backend::add;
+
+/// What is done instead of passing an answer on whose head has been read.
+///
+/// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_process_headers` and
+/// `ngx_http_upstream_intercept_errors`.
+pub(super) fn divert<'s>(
+    exchange: &mut Exchange,
+    request: &Request<'_>,
+    began: Time,
+) -> Option<Action<'s>> {
+    let status = exchange.response.status;
+    let fields = &exchange.response.fields;
+    let is_redirect = request.proxy.ignores & Name::XAccelRedirect.bit() == 0;
+    let redirect = fields.iter().find(|it| is_redirect && it.known == Name::XAccelRedirect);
+    let action = if let Some(field) = redirect {
+        let to = field.value.of(&exchange.reply.bytes).to_vec();
+        keep(exchange, request);
+        lead(exchange, &to)
+    } else if request.proxy.intercept_errors
+        && status >= 300
+        && request.location.error_pages.has(status)
+    {
+        Action::Status(status)
+    } else {
+        return None;
+    };
+    let took = clock::now().since(began);
+    if let Some(attempt) = exchange.attempts.last_mut() {
+        attempt.status = status;
+        attempt.header = Some(took);
+        attempt.response = Some(took);
+    }
+    if exchange.has_streamed {
+        exchange.request.keep_alive = false;
+    }
+    Some(action)
+}
+
+/// Ends the lease of a diverted answer; its server did well.
+pub(super) fn finish(exchange: &Exchange, request: &Request<'_>, lease: Lease<'_>) {
+    let status = exchange.response.status;
+    add(&lease.backend.counters.requests[usize::from(status / 100).clamp(1, 5) - 1], 1);
+    let now = clock::now();
+    let total = now.since(lease.began);
+    learn(exchange, request, &lease, now);
+    lease.head(total, now);
+    lease.finish(Event::Success { head: total, total, status }, now);
+}
+
+fn lead<'s>(exchange: &mut Exchange, to: &[u8]) -> Action<'s> {
+    if to.first() == Some(&b'@') {
+        exchange.redirect = Some(to.to_vec());
+        return Action::Lead;
+    }
+    let (path, query) = to.split_at(memchr::memchr(b'?', to).unwrap_or(to.len()));
+    let mut target = Vec::new();
+    if path.first() != Some(&b'/') || target::normalize(path, false, &mut target).is_err() {
+        return Action::Status(404);
+    }
+    target.extend_from_slice(query);
+    exchange.redirect = Some(target);
+    if exchange.method() != b"HEAD" {
+        exchange.own_method = Some(b"GET");
+    }
+    Action::Lead
+}
+
+/// Keeps the lines that outlive the answer.
+fn keep(exchange: &mut Exchange, request: &Request<'_>) {
+    const KEPT: &[&[u8]] =
+        &[b"set-cookie", b"content-disposition", b"cache-control", b"expires", b"accept-ranges"];
+    let mut kept = std::mem::take(&mut exchange.kept_fields);
+    let reply = &exchange.reply.bytes;
+    for field in &exchange.response.fields {
+        let (name, value) = (field.name.of(reply), field.value.of(reply));
+        let is_kept = KEPT.iter().any(|it| name.eq_ignore_ascii_case(it));
+        if is_kept && !request.proxy.hides(field.known, name) {
+            let new = match field.known {
+                Name::SetCookie => request.proxy.cookies.apply(exchange, value),
+                _ => None,
+            };
+            write::field(&mut kept, name, new.as_deref().unwrap_or(value));
+        }
+    }
+    exchange.kept_fields = kept;
+}

@@ -1,0 +1,135 @@
+//! The phases of a request, in nginx's order, until it is answered.
+
+use crate::engine::admit::Admitted;
+use crate::engine::clock;
+use crate::engine::connection::{After, Connection, Outcome};
+use crate::engine::exchange::Exchange;
+use crate::engine::file::{self, Found};
+use crate::http::error_page::Target;
+use crate::http::location::Location;
+use crate::http::server::Server;
+use crate::http::{self, Action, Entry};
+use crate::logs::{self, Level};
+
+impl Connection<'_> {
+    /// Has a request go through nginx's phases until it is answered.
+    ///
+    /// An answer may lead back to their beginning: an `error_page`, a named location.
+    pub(super) async fn process<'s>(
+        &mut self,
+        exchange: &mut Exchange,
+        server: &'s Server,
+        refused: Option<Action<'s>>,
+    ) -> (&'s Location, After) {
+        let mut entry = Entry::Server;
+        let (mut location, mut action) = match refused {
+            Some(action) => (&server.fallback, Some(action)),
+            None => http::route(exchange, server, entry),
+        };
+        loop {
+            self.idle_timeout = location.core.keepalive_timeout.unwrap_or_default();
+            exchange.request.keep_alive &= self.may_stay(exchange, location);
+            self.closing = location.closing;
+            let found = match action.take() {
+                Some(action) => Found::Answer(action),
+                None => match self.guarded(exchange, location).await {
+                    Admitted::Passed => file::find(exchange, location),
+                    Admitted::Refused(status) => Found::Answer(Action::Status(status)),
+                    Admitted::Gone => {
+                        exchange.status = 499;
+                        exchange.ended = clock::now();
+                        return (location, After::Close);
+                    }
+                },
+            };
+            let (next, target) = match found {
+                Found::Answer(next) => (next, None),
+                Found::File(reply) => match self.send_file(exchange, location, reply).await {
+                    Outcome::Over(after) => return (location, after),
+                    Outcome::Answer(next) => {
+                        action = Some(next);
+                        continue;
+                    }
+                },
+                Found::Lead(target) => (Action::File, Some(target)),
+            };
+            let led = match next {
+                Action::Forward(proxy) => match self.forward(exchange, location, proxy).await {
+                    Outcome::Over(after) => return (location, after),
+                    Outcome::Answer(next) => {
+                        action = Some(next);
+                        continue;
+                    }
+                },
+                Action::Close => {
+                    exchange.status = 444;
+                    exchange.ended = clock::now();
+                    return (location, After::Late);
+                }
+                Action::Status(status @ (408 | 499)) => {
+                    exchange.status = status;
+                    exchange.ended = clock::now();
+                    return (location, After::Close);
+                }
+                Action::Status(status) | Action::Redirect(status) => {
+                    location.error_pages.lead(exchange, status)
+                }
+                Action::Return(answer) if answer.is_redirect() && answer.text.is_some() => {
+                    exchange.redirect = answer.text.as_ref().map(|it| it.value(exchange));
+                    action = Some(Action::Redirect(answer.status));
+                    continue;
+                }
+                Action::File => target,
+                Action::Lead => Some(Target::of(exchange.redirect.take().unwrap_or_default())),
+                Action::Return(_) | Action::StubStatus => None,
+            };
+            let goes_on = match led {
+                None => return (location, self.answer(exchange, location, next).await),
+                Some(Target::Elsewhere(status, target)) => {
+                    exchange.redirect = Some(target);
+                    exchange.error_status = None;
+                    let answer = self.answer(exchange, location, Action::Redirect(status));
+                    return (location, answer.await);
+                }
+                Some(Target::Path(path, args)) => {
+                    entry = Entry::Server;
+                    exchange.lead_to(&path, &args)
+                }
+                Some(Target::Named(name)) => {
+                    let Some(named) = server.named.get(&name) else {
+                        let name = String::from_utf8_lossy(&name).into_owned();
+                        let text = format!("could not find named location \"{name}\"");
+                        logs::note(Level::Error, exchange, &text, "");
+                        action = Some(Action::Status(500));
+                        continue;
+                    };
+                    entry = Entry::Named(&server.locations[*named]);
+                    exchange.lead_within()
+                }
+            };
+            if goes_on {
+                (location, action) = http::route(exchange, server, entry);
+            } else {
+                let place = match entry {
+                    Entry::Named(named) => {
+                        format!("redirect to named location \"{}\"", named.name)
+                    }
+                    Entry::Server => {
+                        let path = String::from_utf8_lossy(&exchange.path);
+                        format!("internally redirecting to \"{path}\"")
+                    }
+                };
+                let text = format!("rewrite or internal redirection cycle while {place}");
+                logs::note(Level::Error, exchange, &text, "");
+                action = Some(Action::Status(500));
+            }
+        }
+    }
+
+    async fn guarded(&mut self, exchange: &mut Exchange, location: &Location) -> Admitted {
+        match &location.guards {
+            Some(guards) => self.admit(exchange, guards).await,
+            None => Admitted::Passed,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `charset`: which charset is told with the type of an answer?
+
+use crate::conf::{ConfError, Effect, MANY, Row, Word};
+use crate::engine::exchange::Exchange;
+use crate::http::mime::Kinds;
+use crate::http::variable::{Template, compile};
+use crate::http::{EVERYWHERE, WITH_IF, put};
+use crate::variable::Names;
+
+/// What one block sets; `None` asks the enclosing block.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    charset: Option<Word>,
+    types: Option<Kinds>,
+    overrides: Option<bool>,
+}
+
+/// Types that are told with a charset unless `charset_types` says more.
+const TYPES: &[&str] = &[
+    "text/html",
+    "text/xml",
+    "text/plain",
+    "text/vnd.wap.wml",
+    "application/javascript",
+    "application/rss+xml",
+];
+
+/// Directives of `http`, `server`, `location` and `if`.
+pub const ROWS: &[Row<Settings>] = &[
+    Row {
+        name: "charset",
+        within: WITH_IF,
+        arguments: 1..=1,
+        effect: Effect::Set(|it, directive| put(&mut it.charset, Ok(directive.text().clone()))),
+    },
+    Row {
+        name: "charset_types",
+        within: EVERYWHERE,
+        arguments: 1..=MANY,
+        effect: Effect::Add(|it, directive| Kinds::read(&mut it.types, directive, &TYPES[..1])),
+    },
+    Row {
+        name: "override_charset",
+        within: WITH_IF,
+        arguments: 1..=1,
+        effect: Effect::Set(|it, directive| put(&mut it.overrides, directive.flag())),
+    },
+];
+
+impl Settings {
+    /// Fills what this block leaves open.
+    #[must_use]
+    pub fn within(self, outer: &Self) -> Self {
+        Self {
+            charset: self.charset.or_else(|| outer.charset.clone()),
+            types: self.types.or_else(|| outer.types.clone()),
+            overrides: self.overrides.or(outer.overrides),
+        }
+    }
+
+    /// What a request needs, `None` where no charset is told.
+    pub fn compile(&self, names: &Names<Exchange>) -> Result<Option<Charset>, ConfError> {
+        let Some(word) = self.charset.as_ref().filter(|it| **it != "off") else { return Ok(None) };
+        Ok(Some(Charset {
+            name: compile(word, names)?,
+            types: self.types.clone().unwrap_or_else(|| Kinds::of(TYPES)),
+            overrides: self.overrides.unwrap_or(false),
+        }))
+    }
+}
+
+/// A `charset` line.
+#[derive(Debug)]
+pub struct Charset {
+    name: Template,
+    types: Kinds,
+    overrides: bool,
+}
+
+impl Charset {
+    /// Tells the charset with the type of an answer.
+    ///
+    /// Source: nginx `ngx_http_charset_filter_module.c`, `ngx_http_destination_charset` and
+    /// `ngx_http_set_charset`.
+    pub fn apply(&self, exchange: &mut Exchange) {
+        let head = &exchange.head;
+        // `X-Accel-Charset` has said it already.
+        if !head.charset.is_empty() {
+            return;
+        }
+        let is_wanted =
+            if head.names_charset() { self.overrides } else { self.types.has(head.kind()) };
+        // Old browsers took the charset of a redirect for that of the page it leads to.
+        if head.content_type.is_empty() || !is_wanted || matches!(head.status, 301 | 302) {
+            return;
+        }
+        let name = self.name.value(exchange);
+        let head = &mut exchange.head;
+        let length = head.kind().len();
+        head.content_type.truncate(length);
+        head.charset = name;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::testing::directive;
+
+    #[track_caller]
+    fn check(overrides: bool, status: u16, kind: &str, expected: &str) {
+        let charset = Some(directive("charset utf-8;").text().clone());
+        let settings = Settings { charset, overrides: Some(overrides), types: None };
+        let charset = settings.compile(&Names::default()).unwrap().unwrap();
+        let mut exchange = Exchange::default();
+        exchange.head.status = status;
+        exchange.head.content_type = kind.as_bytes().to_vec();
+        charset.apply(&mut exchange);
+        let mut out = Vec::new();
+        exchange.head.value(b"content-type", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "{kind}");
+    }
+
+    #[test]
+    fn texts_without_a_charset_are_told_one() {
+        check(false, 200, "text/html", "text/html; charset=utf-8");
+        check(false, 404, "text/plain", "text/plain; charset=utf-8");
+        check(false, 200, "image/png", "image/png");
+        check(false, 301, "text/html", "text/html");
+        check(false, 200, "text/html; charset=x", "text/html; charset=x");
+        check(true, 200, "text/html; charset=x", "text/html; charset=utf-8");
+        check(false, 200, "", "");
+    }
+}

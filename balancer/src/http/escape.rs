@@ -1,0 +1,98 @@
+//! Percent escapes, where nginx writes them.
+
+/// Characters that a path may not hold as they are.
+fn in_path(byte: u8) -> bool {
+    byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?')
+}
+
+/// Appends a path with everything escaped that a target may not hold.
+///
+/// Source: nginx `ngx_string.c`, `ngx_escape_uri` with `NGX_ESCAPE_URI`.
+pub fn path(path: &[u8], out: &mut Vec<u8>) {
+    append(path, in_path, out);
+}
+
+/// Escapes what stands from `from` on as a part of a query.
+///
+/// Source: as for [`path`], with `NGX_ESCAPE_ARGS`.
+pub fn args(out: &mut Vec<u8>, from: usize) {
+    let is_escaped = |byte: u8| in_path(byte) || matches!(byte, b'&' | b'+' | b';');
+    if out[from..].iter().any(|it| is_escaped(*it)) {
+        let text = out.split_off(from);
+        append(&text, is_escaped, out);
+    }
+}
+
+fn append(text: &[u8], is_escaped: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
+    for byte in text {
+        if is_escaped(*byte) {
+            let digit = |it: u8| b"0123456789ABCDEF"[usize::from(it)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        } else {
+            out.push(*byte);
+        }
+    }
+}
+
+/// Resolves the escapes of a redirect's path that are printable and safe there.
+///
+/// Source: nginx `ngx_string.c`, `ngx_unescape_uri` with `NGX_UNESCAPE_REDIRECT`.
+pub fn unescape_redirect(text: &mut Vec<u8>) {
+    let end = memchr::memchr(b'?', text).unwrap_or(text.len());
+    let hexadecimal = |it: u8| (it as char).to_digit(16).and_then(|it| u8::try_from(it).ok());
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < end {
+        let code = match &text[at..end] {
+            [b'%', high, low, ..] => hexadecimal(*high).zip(hexadecimal(*low)),
+            _ => None,
+        };
+        match code.map(|(high, low)| high << 4 | low) {
+            // What follows a question mark stays as it is.
+            Some(b'?') => {
+                out.push(b'?');
+                at += 3;
+                break;
+            }
+            Some(byte) if byte > b'%' && byte < 0x7f => {
+                out.push(byte);
+                at += 3;
+            }
+            _ => {
+                out.push(text[at]);
+                at += 1;
+            }
+        }
+    }
+    out.extend_from_slice(&text[at..]);
+    *text = out;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let mut text = text.as_bytes().to_vec();
+        unescape_redirect(&mut text);
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn safe_escapes_of_a_redirect_are_resolved_before_its_query() {
+        check("/a%62c", "/abc");
+        check("/%20%25%7f%41", "/%20%25%7fA");
+        check("/a%3Fb%62", "/a?b%62");
+        check("/a?b%62", "/a?b%62");
+        check("/a%6", "/a%6");
+    }
+
+    #[test]
+    fn groups_of_a_query_are_escaped() {
+        let mut out = b"x=".to_vec();
+        out.extend_from_slice(b"a b&c%+;?/");
+        args(&mut out, 2);
+        assert_eq!(out, b"x=a%20b%26c%25%2B%3B%3F/");
+    }
+}

@@ -1,0 +1,85 @@
+//! What else is known of a request and its connection.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+
+use super::{display, set};
+use crate::engine::Totals;
+use crate::engine::exchange::Exchange;
+use crate::engine::h1::field::Name;
+use crate::variable::Write;
+
+/// The variables.
+pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
+    ("binary_remote_addr", |it, out| {
+        match it.client.as_ref().and_then(|it| it.address).map(|it| it.ip().to_canonical()) {
+            Some(IpAddr::V4(ip)) => set(Some(&ip.octets()), out),
+            Some(IpAddr::V6(ip)) => set(Some(&ip.octets()), out),
+            None => set(Some(b"unix:"), out),
+        }
+    }),
+    ("connections_active", |it, out| totals(it).is_some_and(|it| display(it.active, out))),
+    ("connections_reading", |it, out| totals(it).is_some_and(|it| display(it.reading, out))),
+    ("connections_waiting", |it, out| totals(it).is_some_and(|it| display(it.waiting, out))),
+    ("connections_writing", |it, out| totals(it).is_some_and(|it| display(it.writing, out))),
+    ("http2", |_, _| false),
+    ("is_request_port", |it, out| set(port(it).map(|_| &b":"[..]), out)),
+    ("request_body", |it, out| {
+        let length = it.held.filter(|it| 0 < *it).and_then(|it| usize::try_from(it).ok());
+        let start = it.input.head;
+        set(length.and_then(|length| it.input.bytes.get(start..start + length)), out)
+    }),
+    ("request_body_file", |it, out| {
+        use std::io::Write as _;
+        let number = it.spooled.as_ref().map(|it| it.descriptor());
+        let process = std::process::id();
+        // The file has no name of its own. Writing to memory does not fail.
+        number.is_some_and(|it| write!(out, "/proc/{process}/fd/{it}").is_ok())
+    }),
+    ("request_id", |it, out| {
+        use std::io::Write as _;
+        let id = *it.id.get_or_init(|| [0, 1].map(|it| RandomState::new().hash_one(it)));
+        // Writing to memory does not fail.
+        write!(out, "{:016x}{:016x}", id[0], id[1]).is_ok()
+    }),
+    ("request_port", |it, out| set(port(it), out)),
+    // Empty without TLS.
+    ("ssl_alpn_protocol", |_, _| false),
+    ("ssl_cipher", |_, _| false),
+    ("ssl_ciphers", |_, _| false),
+    ("ssl_client_cert", |_, _| false),
+    ("ssl_client_escaped_cert", |_, _| false),
+    ("ssl_client_fingerprint", |_, _| false),
+    ("ssl_client_i_dn", |_, _| false),
+    ("ssl_client_raw_cert", |_, _| false),
+    ("ssl_client_s_dn", |_, _| false),
+    ("ssl_client_serial", |_, _| false),
+    ("ssl_client_v_end", |_, _| false),
+    ("ssl_client_v_remain", |_, _| false),
+    ("ssl_client_v_start", |_, _| false),
+    ("ssl_client_verify", |_, _| false),
+    ("ssl_curve", |_, _| false),
+    ("ssl_curves", |_, _| false),
+    ("ssl_early_data", |_, _| false),
+    ("ssl_protocol", |_, _| false),
+    ("ssl_server_name", |_, _| false),
+    ("ssl_session_id", |_, _| false),
+    ("ssl_session_reused", |_, _| false),
+    ("ssl_sigalg", |_, _| false),
+];
+
+fn totals(exchange: &Exchange) -> Option<Totals> {
+    exchange.client.as_ref().map(|it| it.shared.stats.totals())
+}
+
+/// The port that the request names in its host.
+fn port(exchange: &Exchange) -> Option<&[u8]> {
+    let fields = || exchange.request.fields.iter();
+    let host = match exchange.request.authority {
+        Some(authority) => authority,
+        None => fields().find(|it| it.known == Name::Host)?.value,
+    };
+    let host = exchange.text(host);
+    let colon = memchr::memrchr(b':', host).filter(|at| !host[*at..].contains(&b']'))?;
+    Some(&host[colon + 1..]).filter(|it| !it.is_empty())
+}

@@ -1,0 +1,109 @@
+//! What one session carries from phase to phase.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::Time;
+
+use crate::logs::error::ErrorLogs;
+use crate::proxy_protocol::Header;
+use crate::snapshot::Bind;
+use crate::upstream::Backend;
+
+/// One attempt to have the session served by an upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// The server, `None` when none could be picked and the group's name stands for it.
+    pub backend: Option<Arc<Backend>>,
+    /// Name of the group.
+    pub upstream: String,
+    /// From the pick to the connection.
+    pub connect: Option<Duration>,
+    /// From the pick to the server's first byte.
+    pub first_byte: Option<Duration>,
+    /// From the pick to the end.
+    pub session: Option<Duration>,
+    /// Bytes received from the server.
+    pub received: u64,
+    /// Bytes sent to the server.
+    pub sent: u64,
+}
+
+/// A client's connection and all that has become of it so far.
+#[derive(Debug)]
+pub struct Session {
+    /// Serial number of the connection.
+    pub serial: u64,
+    /// The address that is listened on.
+    pub bind: Bind,
+    /// The client, `None` on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The client's address without port, as text; `unix:` on a Unix socket.
+    pub name: String,
+    /// Who is connected, whatever a trusted PROXY header says.
+    pub peer: Option<SocketAddr>,
+    /// The address they connected to, `None` on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// What the PROXY header says.
+    pub header: Option<Header>,
+    /// When it was accepted.
+    pub started: Time,
+    /// How it ended, in nginx's codes; 0 before that.
+    pub status: u16,
+    /// Bytes received from the client.
+    pub received: u64,
+    /// Bytes sent to the client.
+    pub sent: u64,
+    /// Attempts on servers, in order.
+    pub attempts: Vec<Attempt>,
+    /// Where its server tells of it.
+    pub error_logs: ErrorLogs,
+}
+
+impl Session {
+    /// A session that has just been accepted.
+    pub fn new(
+        serial: u64,
+        bind: Bind,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        now: Time,
+    ) -> Self {
+        let mut session = Self {
+            serial,
+            bind,
+            client: peer,
+            name: String::new(),
+            peer,
+            local,
+            header: None,
+            started: now,
+            status: 0,
+            received: 0,
+            sent: 0,
+            attempts: Vec::new(),
+            error_logs: ErrorLogs::default(),
+        };
+        session.set_client(peer);
+        session
+    }
+
+    /// Says who the client is.
+    pub fn set_client(&mut self, client: Option<SocketAddr>) {
+        self.client = client;
+        self.name = name(client);
+    }
+
+    /// The counts, as nginx logs them.
+    pub fn bytes(&self) -> String {
+        let (from, to) = self.attempts.last().map_or((0, 0), |it| (it.received, it.sent));
+        let (received, sent) = (self.received, self.sent);
+        format!("bytes from/to client:{received}/{sent}, bytes from/to upstream:{from}/{to}")
+    }
+}
+
+/// An address without its port, as text.
+pub fn name(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string())
+}

@@ -1,0 +1,139 @@
+"""Programs on this machine: started on a core, watched, stopped."""
+
+import contextlib
+import http.client
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from . import Failed
+
+PROXY_CORE, OTHER_CORE = "0", "1"
+TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A started program, answering on `port`, until `stop`."""
+
+    def __init__(self, name, command, port, core, folder):
+        self.name, self.port = name, port
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", core, *command], stdout=log, stderr=log, cwd=folder
+            )
+        deadline = time.monotonic() + 10
+        while not answers(port):
+            if self.process.poll() is not None or deadline < time.monotonic():
+                self.stop()
+                raise Failed(f"{name} does not answer:\n{self.log.read_text(errors='replace')}")
+            time.sleep(0.02)
+
+    def processes(self):
+        """The program and its workers."""
+        found = [self.process.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += map(int, task.read_text().split())
+        return found
+
+    def cpu_us(self):
+        """User and system time of all its processes so far."""
+        ticks = 0
+        for pid in self.processes():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks * TICK_US
+
+    def pss_kib(self):
+        """Memory, shared pages counted by share."""
+        text = "".join(Path(f"/proc/{it}/smaps_rollup").read_text() for it in self.processes())
+        return sum(map(int, re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)))
+
+    @contextlib.contextmanager
+    def system_calls(self):
+        """Counts system calls while it is open; the list it gives then holds the number."""
+        counted = []
+        pids = ",".join(map(str, self.processes()))
+        command = [program("perf"), "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", pids]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as perf:
+            # It says nothing when it has begun; what it misses of a round of seconds is little.
+            time.sleep(0.2)
+            yield counted
+            perf.send_signal(signal.SIGINT)
+            told = perf.stderr.read()
+        found = re.search(r"^(\d+),,raw_syscalls", told, re.MULTILINE)
+        if found:
+            counted.append(int(found[1]))
+
+    def stop(self):
+        """Ends it, and waits until it has."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def answers(port):
+    """Whether a request is answered with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def counts_system_calls():
+    """Whether the kernel lets system calls be counted here."""
+    if not shutil.which("perf"):
+        return False
+    command = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and re.search(r"^\d+,,raw_syscalls", done.stderr, re.MULTILINE)
+
+
+def free_ports(count):
+    """Different free ports: all are held until the last is found."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [it.getsockname()[1] for it in sockets]
+    for it in sockets:
+        it.close()
+    return ports
+
+
+def program(name):
+    """An installed program; servers stand in sbin folders."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+    if not path:
+        raise Failed(f"{name} is not installed: run script/bootstrap")
+    return path
+
+
+def first_line(command):
+    """What a program says of itself."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ((done.stdout + done.stderr).splitlines() or ["unknown"])[0]
+
+
+def versions(balancer):
+    """What was measured, and on what; `balancer` is the line that says which one."""
+    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    name = cpu[1] if cpu else platform.machine()
+    yield f"machine: {name}, {os.cpu_count()} cores, Linux {platform.release()}"
+    yield balancer
+    yield first_line([program("nginx"), "-v"])
+    yield first_line([program("haproxy"), "-v"])
+    yield first_line(["wrk", "-v"])
+    yield first_line(["h2load", "--version"])
