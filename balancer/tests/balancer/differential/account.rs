@@ -54,7 +54,9 @@ impl Account {
         self.bytes(&format!("{name}>"), request);
     }
 
-    /// The logs below a folder.
+    /// The logs below a folder. A client may be gone, and the next one served, before its line is
+    /// written: lines of the error log stand in the order of their connections, others by their
+    /// text.
     pub(super) fn logs(&mut self, folder: &Path) {
         let mut paths: Vec<_> = fs::read_dir(folder)
             .unwrap()
@@ -66,12 +68,20 @@ impl Account {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let text = fs::read(&path).unwrap();
             let text = String::from_utf8_lossy(&text);
-            for line in text.lines() {
+            let before = self.lines.len();
+            if name == "error.log" {
                 // Lines about the process itself are compared elsewhere.
-                if name == "error.log" && !line.contains(": *") {
-                    continue;
+                let mut lines: Vec<_> =
+                    text.lines().filter_map(|it| Some((connection(it)?, it))).collect();
+                lines.sort_by_key(|it| it.0);
+                for (_, line) in lines {
+                    self.line("error.log: ", line);
                 }
-                self.line(&format!("{name}: "), line);
+            } else {
+                for line in text.lines() {
+                    self.line(&format!("{name}: "), line);
+                }
+                self.lines[before..].sort();
             }
         }
     }
@@ -103,11 +113,12 @@ impl Account {
 
     fn line(&mut self, mark: &str, line: &str) {
         let mut line = line.to_owned();
-        for (name, value) in &self.names {
-            line = line.replace(value, name);
-        }
+        // First, since a process may have the number of a port.
         for (regex, text) in NORMAL.iter() {
             line = substitute(regex, text, &line);
+        }
+        for (name, value) in &self.names {
+            line = line.replace(value, name);
         }
         for (regex, text) in &self.normal {
             line = substitute(regex, text, &line);
@@ -220,4 +231,10 @@ pub(super) fn difference(theirs: &Account, ours: &Account) -> Difference {
         changed.push(line);
     }
     Difference { changed, text }
+}
+
+/// The number of the connection that a line of the error log is about.
+fn connection(line: &str) -> Option<u64> {
+    let rest = line.split_once(": *")?.1;
+    rest.split(' ').next()?.parse().ok()
 }
