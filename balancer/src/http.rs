@@ -31,6 +31,7 @@ pub mod limit_zone;
 pub mod listen;
 pub mod location;
 pub mod mime;
+pub mod name_table;
 pub mod not_modified;
 pub mod only;
 pub mod packed;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::engine::exchange::Exchange;
 use crate::http::location::Location;
 use crate::http::variable::{Template, Unset};
+use crate::variable::Subject;
 
 use self::error::ErrorLogs;
 use self::rows::{Escape, Severity};
@@ -32,40 +33,41 @@ pub const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request
 ///
 /// `buffer` and `flush` need no place here: lines are held back for a tick at most, whatever the
 /// configuration allows.
-#[derive(Clone, Debug)]
-pub struct AccessLog {
+#[derive(Debug)]
+pub struct AccessLog<S = Exchange> {
     /// What is written.
-    pub format: Arc<Template>,
+    pub format: Arc<Template<S>>,
     /// How values are made safe.
     pub escape: Escape,
     /// Where it goes.
     pub file: Arc<LogFile>,
     /// Nothing is written when this comes out empty or `0`.
-    pub condition: Option<Template>,
+    pub condition: Option<Template<S>>,
 }
 
 thread_local! {
     static CONDITION: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl AccessLog {
-    fn wants(&self, exchange: &Exchange) -> bool {
+impl<S: Subject> AccessLog<S> {
+    /// Whether its condition holds.
+    pub fn wants(&self, subject: &S) -> bool {
         let Some(condition) = &self.condition else { return true };
         CONDITION.with_borrow_mut(|value| {
             value.clear();
-            condition.write(exchange, value);
+            condition.write(subject, value);
             !matches!(value.as_slice(), b"" | b"0")
         })
     }
 
-    /// Appends the line of a request, its end included.
-    pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+    /// Appends the line of a request or session, its end included.
+    pub fn write(&self, subject: &S, out: &mut Vec<u8>) {
         let (escape, unset): (escape::Escape, _) = match self.escape {
             Escape::Default => (escape::default, Unset::Dash),
             Escape::Json => (escape::json, Unset::Empty),
             Escape::None => (escape::none, Unset::Empty),
         };
-        self.format.write_escaped(exchange, unset, escape, out);
+        self.format.write_escaped(subject, unset, escape, out);
         out.push(b'\n');
     }
 }

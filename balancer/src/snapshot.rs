@@ -6,7 +6,8 @@ use crate::conf::ConfError;
 use crate::http::limit_zone::Zone;
 use crate::http::server::Servers;
 use crate::logs::error::ErrorLogs;
-use crate::stream::Server as StreamServer;
+use crate::stream;
+use crate::stream::session::Session;
 use crate::upstream::Upstream;
 use crate::upstream::resolve::Roster;
 
@@ -35,8 +36,8 @@ pub struct StreamListener {
     pub options: ListenOptions,
     /// Whether each connection begins with a PROXY header.
     pub proxy_protocol: bool,
-    /// The server behind it.
-    pub server: Arc<StreamServer>,
+    /// The servers behind it.
+    pub servers: stream::Servers,
 }
 
 /// One configuration, ready to serve.
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub error_logs: [ErrorLogs; 2],
     /// Zones of `limit_req` and `limit_conn`.
     pub zones: Vec<Arc<Zone>>,
+    /// Zones of `limit_conn` in `stream`.
+    pub stream_zones: Vec<Arc<Zone<Session>>>,
     /// Groups with names that have no address yet, or not for ever.
     pub rosters: Vec<Arc<Roster>>,
     /// What the operator is told of this configuration beside what reading it told.

@@ -58,6 +58,9 @@ pub trait Subject: fmt::Debug + Sized + 'static {
     /// Values of variables the configuration defines.
     fn scratch(&self) -> &Scratch;
 
+    /// The text in which proxies say whom they ask for, where they can.
+    const FORWARDED: Option<&'static str>;
+
     /// How those are worked out.
     fn definitions(&self) -> Option<&Definitions<Self>>;
 }

@@ -1,13 +1,14 @@
 //! An accepted stream → exchanges: the keep-alive loop and its deadlines.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::l4::socket::SocketAddr as AnyAddr;
 use pingora_core::server::ShutdownWatch;
 
 use crate::engine::clock;
@@ -60,13 +61,23 @@ impl HttpApp {
     pub async fn serve(&self, stream: Stream, snapshot: Arc<Snapshot>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
+        self.receive(stream, snapshot, None).await;
+    }
+
+    /// As [`Self::serve`], for one that another listener has accepted, and that it counts.
+    pub async fn take_over(&self, stream: Stream, snapshot: Arc<Snapshot>, passed: Passed) {
+        self.receive(stream, snapshot, Some(passed)).await;
+    }
+
+    async fn receive(&self, stream: Stream, snapshot: Arc<Snapshot>, passed: Option<Passed>) {
         let (address, local) = match stream.get_socket_digest() {
             Some(digest) => {
-                let inet = |it: Option<&SocketAddr>| it.and_then(|it| it.as_inet().copied());
+                let inet = |it: Option<&AnyAddr>| it.and_then(|it| it.as_inet().copied());
                 (inet(digest.peer_addr()), inet(digest.local_addr()))
             }
             None => (None, None),
         };
+        let local = passed.as_ref().map_or(local, |it| it.local);
         let name =
             address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string());
         let serial = self.shared.stats.next_serial();
@@ -85,6 +96,7 @@ impl HttpApp {
             closing: Closing::default(),
             generation,
             snapshot,
+            early: passed.map(|it| it.bytes).unwrap_or_default(),
         };
         let mut serving = std::pin::pin!(connection.serve());
         poll_fn(|context| {
@@ -136,6 +148,17 @@ pub(super) struct Connection<'a> {
     /// The configuration in force when it was last looked for: the newest one that listens on the
     /// connection's address.
     snapshot: Arc<Snapshot>,
+    /// What was read of its first request before it came here.
+    early: Vec<u8>,
+}
+
+/// What is known of a connection that comes from another listener.
+#[derive(Debug)]
+pub struct Passed {
+    /// The address it is passed to, `None` for a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// What has been read of it.
+    pub bytes: Vec<u8>,
 }
 
 impl Connection<'_> {
@@ -200,6 +223,11 @@ impl Connection<'_> {
 
     /// Waits for the first bytes of a request. Until they come the connection owns no buffer.
     async fn wait(&mut self, timeout: Duration) -> Option<Box<Exchange>> {
+        if !self.early.is_empty() {
+            let mut exchange = fresh();
+            exchange.input.bytes.append(&mut self.early);
+            return Some(exchange);
+        }
         let _waiting = During::start(&self.stats.waiting);
         self.deadline.arm_idle(timeout);
         let mut is_last = false;

@@ -1,16 +1,18 @@
-//! `limit_conn`: how many requests of one key are served at once?
+//! `limit_conn`: how many requests, or sessions, of one key are served at once?
 //!
-//! Source: nginx `ngx_http_limit_conn_module.c`.
+//! Source: nginx `ngx_http_limit_conn_module.c` and `ngx_stream_limit_conn_module.c`.
 
 use std::sync::Arc;
 
 use crate::conf::value::number;
-use crate::conf::{ConfError, Directive, Effect, Row, Word};
+use crate::conf::{Block, ConfError, Directive, Effect, Row, Word};
 use crate::engine::exchange::Exchange;
 use crate::http::limit_req::{LEVELS, status};
 use crate::http::limit_zone::{self, Table, Zone};
 use crate::http::{EVERYWHERE, put};
 use crate::logs::{self, Level};
+use crate::stream;
+use crate::variable::Subject;
 
 /// What one block sets; `None` and an empty list ask the enclosing block.
 #[derive(Clone, Debug, Default)]
@@ -21,24 +23,36 @@ pub struct Settings {
     dry_run: Option<bool>,
 }
 
-const fn one(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
-    Row { name, within: EVERYWHERE, arguments: 1..=1, effect }
+const fn limit(within: &'static [Block]) -> Row<Settings> {
+    Row { name: "limit_conn", within, arguments: 2..=2, effect: Effect::Add(Settings::add) }
 }
+
+const fn level(within: &'static [Block]) -> Row<Settings> {
+    let effect =
+        Effect::Set(|it: &mut Settings, directive| put(&mut it.level, directive.choice(&LEVELS)));
+    Row { name: "limit_conn_log_level", within, arguments: 1..=1, effect }
+}
+
+const fn dry_run(within: &'static [Block]) -> Row<Settings> {
+    let effect = Effect::Set(|it: &mut Settings, directive| put(&mut it.dry_run, directive.flag()));
+    Row { name: "limit_conn_dry_run", within, arguments: 1..=1, effect }
+}
+
+/// Directives of `stream` and its servers.
+pub const STREAM_ROWS: &[Row<Settings>] =
+    &[limit(stream::EVERYWHERE), level(stream::EVERYWHERE), dry_run(stream::EVERYWHERE)];
 
 /// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
+    limit(EVERYWHERE),
+    level(EVERYWHERE),
+    dry_run(EVERYWHERE),
     Row {
-        name: "limit_conn",
+        name: "limit_conn_status",
         within: EVERYWHERE,
-        arguments: 2..=2,
-        effect: Effect::Add(Settings::add),
+        arguments: 1..=1,
+        effect: Effect::Set(|it, directive| put(&mut it.status, status(directive))),
     },
-    one("limit_conn_status", Effect::Set(|it, directive| put(&mut it.status, status(directive)))),
-    one(
-        "limit_conn_log_level",
-        Effect::Set(|it, directive| put(&mut it.level, directive.choice(&LEVELS))),
-    ),
-    one("limit_conn_dry_run", Effect::Set(|it, directive| put(&mut it.dry_run, directive.flag()))),
 ];
 
 impl Settings {
@@ -69,8 +83,8 @@ impl Settings {
         }
     }
 
-    /// What a request needs; `None` where nothing is limited.
-    pub fn compile(&self, zones: &[Arc<Zone>]) -> Result<Option<LimitConn>, ConfError> {
+    /// What a request or session needs; `None` where nothing is limited.
+    pub fn compile<S>(&self, zones: &[Arc<Zone<S>>]) -> Result<Option<LimitConn<S>>, ConfError> {
         let limit = |(zone, most): &(Word, u64)| Ok((limit_zone::find(zones, zone, false)?, *most));
         let limits = self.lines.iter().map(limit).collect::<Result<Vec<_>, ConfError>>()?;
         Ok((!limits.is_empty()).then(|| LimitConn {
@@ -82,16 +96,35 @@ impl Settings {
     }
 }
 
-/// The limits of a location.
+/// The limits of a location, or of a server of `stream`.
 #[derive(Debug)]
-pub struct LimitConn {
-    limits: Vec<(Arc<Zone>, u64)>,
+pub struct LimitConn<S = Exchange> {
+    limits: Vec<(Arc<Zone<S>>, u64)>,
     status: u16,
     level: Level,
     dry_run: bool,
 }
 
-/// A request that counts for a key, until it is dropped.
+/// What can be limited.
+pub trait Limited: Subject {
+    /// `$limit_conn_status`, and where it counts.
+    fn counted(&mut self) -> (&mut Option<&'static str>, &mut Vec<Place>);
+
+    /// Tells of it in its error log.
+    fn tell(&self, level: Level, text: &str);
+}
+
+impl Limited for Exchange {
+    fn counted(&mut self) -> (&mut Option<&'static str>, &mut Vec<Place>) {
+        (&mut self.limit_conn, &mut self.places)
+    }
+
+    fn tell(&self, level: Level, text: &str) {
+        logs::note(level, self, text, "");
+    }
+}
+
+/// A request or session that counts for a key, until it is dropped.
 #[derive(Debug)]
 pub struct Place {
     table: Arc<Table>,
@@ -107,14 +140,14 @@ impl Drop for Place {
 /// The longest key; longer ones are not limited.
 const LONGEST_KEY: usize = 255;
 
-impl LimitConn {
+impl<S: Limited> LimitConn<S> {
     /// Counts a request, once, wherever it is led from within; the status it gets if it is refused.
-    pub fn judge(&self, exchange: &mut Exchange) -> Option<u16> {
-        if exchange.limit_conn.is_some() {
+    pub fn judge(&self, subject: &mut S) -> Option<u16> {
+        if subject.counted().0.is_some() {
             return None;
         }
         for (zone, most) in &self.limits {
-            let key = zone.key.value(exchange);
+            let key = zone.key.value(subject);
             if key.is_empty() {
                 continue;
             }
@@ -124,24 +157,21 @@ impl LimitConn {
                     "the value of the \"{}\" key is more than 255 bytes: \"{shown}\"",
                     zone.name
                 );
-                logs::note(Level::Error, exchange, &text, "");
+                subject.tell(Level::Error, &text);
                 continue;
             }
-            exchange.limit_conn = Some("PASSED");
+            let (status, places) = subject.counted();
+            *status = Some("PASSED");
             if zone.table.enter(&key, *most) {
-                exchange.places.push(Place { table: Arc::clone(&zone.table), key });
+                places.push(Place { table: Arc::clone(&zone.table), key });
                 continue;
             }
-            exchange.places.clear();
+            places.clear();
+            *status = Some(if self.dry_run { "REJECTED_DRY_RUN" } else { "REJECTED" });
             let dry = if self.dry_run { ", dry run," } else { "" };
             let text = format!("limiting connections{dry} by zone \"{}\"", zone.name);
-            logs::note(self.level, exchange, &text, "");
-            if self.dry_run {
-                exchange.limit_conn = Some("REJECTED_DRY_RUN");
-                return None;
-            }
-            exchange.limit_conn = Some("REJECTED");
-            return Some(self.status);
+            subject.tell(self.level, &text);
+            return (!self.dry_run).then_some(self.status);
         }
         None
     }

@@ -11,7 +11,7 @@ use crate::conf::value::{number, size};
 use crate::conf::{Block, ConfError, Directive, Effect, Row, Word};
 use crate::engine::exchange::Exchange;
 use crate::http::variable::{Template, compile};
-use crate::variable::Names;
+use crate::variable::{Names, Subject};
 
 /// What a zone counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,7 +31,7 @@ struct Line {
     size: u64,
 }
 
-/// The zones of `http`.
+/// The zones of `http` or `stream`.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     lines: Vec<Line>,
@@ -52,6 +52,14 @@ pub const ROWS: &[Row<Settings>] = &[
         effect: Effect::Add(|it, directive| it.add(directive, false)),
     },
 ];
+
+/// Directives of `stream`.
+pub const STREAM_ROWS: &[Row<Settings>] = &[Row {
+    name: "limit_conn_zone",
+    within: &[Block::Stream],
+    arguments: 2..=2,
+    effect: Effect::Add(|it, directive| it.add(directive, false)),
+}];
 
 /// nginx wants room for eight pages.
 const SMALLEST: u64 = 8 * 4096;
@@ -107,13 +115,13 @@ impl Settings {
     }
 
     /// The zones; one that was there before and counts the same keys goes on with its table.
-    pub fn compile(
+    pub fn compile<S: Subject>(
         &self,
-        previous: &[Arc<Zone>],
-        names: &Names<Exchange>,
-    ) -> Result<Vec<Arc<Zone>>, ConfError> {
+        previous: &[Arc<Zone<S>>],
+        names: &Names<S>,
+    ) -> Result<Vec<Arc<Zone<S>>>, ConfError> {
         let zone = |line: &Line| {
-            let is_same = |it: &&Arc<Zone>| {
+            let is_same = |it: &&Arc<Zone<S>>| {
                 it.name == line.name
                     && it.key_text == line.key.as_bytes()
                     && it.table.room == line.size
@@ -134,11 +142,11 @@ impl Settings {
 }
 
 /// The zone of a name, for `directive`.
-pub fn find(
-    zones: &[Arc<Zone>],
+pub fn find<S>(
+    zones: &[Arc<Zone<S>>],
     name: &Word,
     counts_requests: bool,
-) -> Result<Arc<Zone>, ConfError> {
+) -> Result<Arc<Zone<S>>, ConfError> {
     match zones.iter().find(|it| *name == *it.name) {
         None => Err(ConfError::unplaced(format!("zero size shared memory zone \"{name}\""))),
         Some(it) if matches!(it.kind, Kind::Connections) == counts_requests => Err(name.refuse(
@@ -150,13 +158,13 @@ pub fn find(
 
 /// A zone in use.
 #[derive(Debug)]
-pub struct Zone {
+pub struct Zone<S = Exchange> {
     /// As log lines name it.
     pub name: String,
     /// What is counted.
     pub kind: Kind,
     /// By what.
-    pub key: Template,
+    pub key: Template<S>,
     key_text: Vec<u8>,
     /// The counts.
     pub table: Arc<Table>,

@@ -12,9 +12,10 @@ use crate::engine::exchange::Exchange;
 use crate::engine::h1::request::Limits;
 use crate::http::core::{HASH, number};
 use crate::http::location::{Location, Locations};
+use crate::http::name_table::NameTable;
 use crate::http::put;
 use crate::http::rewrite::Op;
-use crate::regex::{Matcher, Regex};
+use crate::regex::Regex;
 use crate::upstream::backend::{Durations, add};
 use crate::variable::{Definitions, Scratch};
 
@@ -82,12 +83,15 @@ impl Names {
 }
 
 /// Directives of `server` about its names.
-pub const NAME_ROWS: &[Row<Names>] = &[Row {
-    name: "server_name",
-    within: &[Block::Server],
-    arguments: 1..=usize::MAX,
-    effect: Effect::Read(Names::server_name),
-}];
+pub const NAME_ROWS: &[Row<Names>] = &[server_name(&[Block::Server])];
+
+/// As [`NAME_ROWS`], of `stream`.
+pub const STREAM_NAME_ROWS: &[Row<Names>] = &[server_name(&[Block::StreamServer])];
+
+const fn server_name(within: &'static [Block]) -> Row<Names> {
+    let effect = Effect::Read(Names::server_name);
+    Row { name: "server_name", within, arguments: 1..=usize::MAX, effect }
+}
 
 /// How heads are read; what one block sets, `None` asks the enclosing block.
 #[derive(Clone, Debug, Default)]
@@ -279,14 +283,8 @@ pub struct Servers {
     pub servers: Vec<Arc<Server>>,
     /// Serves hosts that nobody names.
     pub default: usize,
-    /// By exact name, in lower case.
-    pub exact: HashMap<Vec<u8>, usize>,
-    /// `*.example.com`, by `.example.com`.
-    pub leading: HashMap<Vec<u8>, usize>,
-    /// `www.example.*`, by `www.example.`.
-    pub trailing: HashMap<Vec<u8>, usize>,
-    /// `~expression`, in the order of the file.
-    pub regexes: Vec<(Matcher, usize)>,
+    /// Positions by name.
+    pub names: NameTable,
 }
 
 impl Servers {
@@ -297,20 +295,9 @@ impl Servers {
     }
 
     fn position(&self, host: &[u8], scratch: &Scratch) -> Option<usize> {
-        if self.servers.len() == 1 && self.regexes.is_empty() {
+        if self.servers.len() == 1 && self.names.regexes.is_empty() {
             return None;
         }
-        if let Some(found) = self.exact.get(host) {
-            return Some(*found);
-        }
-        let dots = |it: &(usize, &u8)| *it.1 == b'.';
-        let starts = || host.iter().enumerate().filter(dots).map(|(at, _)| at);
-        let leading = || starts().find_map(|at| self.leading.get(&host[at..]));
-        let trailing = || {
-            let longest_first = host.iter().enumerate().rev().filter(dots).map(|(at, _)| at);
-            longest_first.into_iter().find_map(|at| self.trailing.get(&host[..=at]))
-        };
-        let matching = || self.regexes.iter().find(|(it, _)| it.exec(scratch, host));
-        leading().or_else(trailing).copied().or_else(|| matching().map(|(_, server)| *server))
+        self.names.find(host, scratch)
     }
 }

@@ -17,6 +17,8 @@ use crate::variable::{Builtin, Definitions, Part, Scratch, Subject, Write, Write
 pub use crate::variable::{Template, Unset, compile};
 
 impl Subject for Exchange {
+    const FORWARDED: Option<&'static str> = Some("$http_x_forwarded_for");
+
     fn builtin(name: &str) -> Option<Write<Self>> {
         let tables = [TABLE, request::TABLE, upstream::TABLE];
         let mut known = tables.into_iter().flatten();

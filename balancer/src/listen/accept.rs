@@ -186,7 +186,7 @@ impl Accept {
             let app = Arc::clone(&self.streams);
             tokio::spawn(async move {
                 let _place = place;
-                app.serve(Box::new(stream), &last).await;
+                app.serve(Box::new(stream), last).await;
             });
         } else {
             let app = Arc::clone(&self.app);

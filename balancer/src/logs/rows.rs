@@ -156,11 +156,13 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
     },
 ];
 
-/// The formats of `http`.
+/// The formats of `http` or `stream`.
 #[derive(Clone, Debug, Default)]
 pub struct Formats {
     /// In the order of the file.
     pub formats: Vec<Format>,
+    /// Whether they are those of `stream`, which has none of its own.
+    is_stream: bool,
 }
 
 /// Directives of `http` alone.
@@ -176,7 +178,10 @@ pub const STREAM_FORMAT_ROWS: &[Row<Formats>] = &[Row {
     name: "log_format",
     within: &[Block::Stream],
     arguments: 2..=MANY,
-    effect: Effect::Add(Formats::log_format),
+    effect: Effect::Add(|it, directive| {
+        it.is_stream = true;
+        it.log_format(directive)
+    }),
 }];
 
 const MEMORY: &str = "write to a file, to stderr or to syslog";
@@ -307,7 +312,8 @@ impl Formats {
     /// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_set_format`.
     fn log_format(&mut self, directive: &Directive) -> Result<(), ConfError> {
         let name = directive.text();
-        let is_taken = *name == "combined" || self.formats.iter().any(|it| it.name == **name);
+        let is_built_in = !self.is_stream && *name == "combined";
+        let is_taken = is_built_in || self.formats.iter().any(|it| it.name == **name);
         if is_taken {
             return Err(name.refuse(format!("duplicate \"log_format\" name \"{name}\"")));
         }

@@ -2,21 +2,28 @@
 
 use super::once;
 use crate::conf::{Block, Effect, Group, MANY, Row, Rows, Span, Table};
+use crate::http::proxy_pass::socket;
+use crate::http::{limit_conn, limit_zone, server};
 use crate::logs::rows as logs;
-use crate::stream::{EVERYWHERE, access, core, listen, proxy};
-use crate::upstream::rows as upstream;
+use crate::stream::{EVERYWHERE, access, core, listen, proxy, set, ssl_preread};
+use crate::upstream::{dns, rows as upstream};
+use crate::variable::rows as variable;
 
 /// Settings that are handed on from `stream` to `server`.
 #[derive(Clone, Debug, Default)]
 pub struct StreamScope {
     /// `allow`, `deny`, `set_real_ip_from`
     pub access: access::Settings,
-    /// `proxy_protocol_timeout`
+    /// `proxy_protocol_timeout`, prereading
     pub core: core::Settings,
+    /// `limit_conn` and its relatives
+    pub limit_conn: limit_conn::Settings,
     /// `access_log`, `error_log`
     pub logs: logs::Settings,
     /// `proxy_*`
     pub proxy: proxy::Settings,
+    /// `resolver`, `resolver_timeout`
+    pub resolver: dns::rows::Settings,
 }
 
 impl StreamScope {
@@ -26,8 +33,10 @@ impl StreamScope {
         Self {
             access: self.access.within(&outer.access),
             core: self.core.within(&outer.core),
+            limit_conn: self.limit_conn.within(&outer.limit_conn),
             logs: self.logs.within(&outer.logs),
             proxy: self.proxy.within(&outer.proxy),
+            resolver: self.resolver.within(&outer.resolver),
         }
     }
 }
@@ -37,6 +46,10 @@ impl StreamScope {
 pub struct StreamBlock {
     /// Handed on.
     pub scope: StreamScope,
+    /// `map`, `geo`, `split_clients`
+    pub variables: variable::Settings,
+    /// `limit_conn_zone`
+    pub zones: limit_zone::Settings,
     /// `log_format`
     pub formats: logs::Formats,
     /// Its servers.
@@ -52,6 +65,10 @@ pub struct StreamServerBlock {
     pub scope: StreamScope,
     /// Where it listens.
     pub listen: listen::Settings,
+    /// Its names.
+    pub names: server::Names,
+    /// `set`
+    pub set: set::Settings,
     /// What it does.
     pub own: core::Own,
     /// The word `server`.
@@ -61,8 +78,12 @@ pub struct StreamServerBlock {
 const SCOPE: &[&dyn Rows<StreamScope>] = &[
     &Table::new(access::ROWS, |it: &mut StreamScope| &mut it.access),
     &Table::new(core::ROWS, |it: &mut StreamScope| &mut it.core),
+    &Table::new(ssl_preread::ROWS, |it: &mut StreamScope| &mut it.core),
+    &Table::new(limit_conn::STREAM_ROWS, |it: &mut StreamScope| &mut it.limit_conn),
     &Table::new(logs::STREAM_ROWS, |it: &mut StreamScope| &mut it.logs),
     &Table::new(proxy::ROWS, |it: &mut StreamScope| &mut it.proxy),
+    &Table::new(socket::STREAM_ROWS, |it: &mut StreamScope| &mut it.proxy.sockets),
+    &Table::new(dns::rows::STREAM_ROWS, |it: &mut StreamScope| &mut it.resolver),
     &Table::new(REFUSED, |it: &mut StreamScope| it),
 ];
 
@@ -72,54 +93,84 @@ const fn refused(name: &'static str, help: &'static str) -> Row<StreamScope> {
 
 const TLS: &str = "TLS sessions pass as they are, unread: remove the line, or end TLS elsewhere";
 const DATAGRAMS: &str = "this version passes TCP on, no datagrams: remove the line";
-const KNOWN: &str = "a session's server is known before it begins: write its address";
-const RESOLVER: &str = "names are looked up by the system's resolver: remove the line";
 
 /// Directives of nginx's `stream` that this version refuses there.
 const REFUSED: &[Row<StreamScope>] = &[
-    refused("pass", "name the address with `proxy_pass`"),
-    refused("set", KNOWN),
-    refused("map", KNOWN),
-    refused("geo", KNOWN),
-    refused("split_clients", "spread sessions over an `upstream`, with `weight` where needed"),
-    refused("limit_conn", "limit sessions per server with `max_conns`"),
-    refused("limit_conn_zone", "limit sessions per server with `max_conns`"),
-    refused("limit_conn_dry_run", "limit sessions per server with `max_conns`"),
-    refused("limit_conn_log_level", "limit sessions per server with `max_conns`"),
-    refused("proxy_bind", "connections come from the address the system chooses"),
-    refused("proxy_socket_keepalive", "remove the line: `proxy_timeout` ends silent sessions"),
-    refused("resolver", RESOLVER),
-    refused("resolver_timeout", RESOLVER),
-    refused("server_name", "servers are told apart by their `listen` addresses"),
     refused("proxy_requests", DATAGRAMS),
     refused("proxy_responses", DATAGRAMS),
-    refused("ssl_preread", TLS),
-    refused("preread_buffer_size", TLS),
-    refused("preread_timeout", TLS),
+    refused("proxy_downstream_buffer", "it is called `proxy_buffer_size`"),
+    refused("proxy_upstream_buffer", "it is called `proxy_buffer_size`"),
+    refused("open_log_file_cache", "logs have names that are known at the start: remove the line"),
     refused("proxy_ssl", TLS),
+    refused("proxy_ssl_alpn", TLS),
+    refused("proxy_ssl_certificate", TLS),
+    refused("proxy_ssl_certificate_cache", TLS),
+    refused("proxy_ssl_certificate_key", TLS),
+    refused("proxy_ssl_ciphers", TLS),
+    refused("proxy_ssl_conf_command", TLS),
+    refused("proxy_ssl_crl", TLS),
+    refused("proxy_ssl_name", TLS),
+    refused("proxy_ssl_password_file", TLS),
+    refused("proxy_ssl_protocols", TLS),
+    refused("proxy_ssl_server_name", TLS),
+    refused("proxy_ssl_session_reuse", TLS),
+    refused("proxy_ssl_trusted_certificate", TLS),
+    refused("proxy_ssl_verify", TLS),
+    refused("proxy_ssl_verify_depth", TLS),
     refused("ssl_alpn", TLS),
     refused("ssl_certificate", TLS),
+    refused("ssl_certificate_cache", TLS),
     refused("ssl_certificate_key", TLS),
+    refused("ssl_ciphers", TLS),
+    refused("ssl_client_certificate", TLS),
+    refused("ssl_conf_command", TLS),
+    refused("ssl_crl", TLS),
+    refused("ssl_dhparam", TLS),
+    refused("ssl_ecdh_curve", TLS),
     refused("ssl_handshake_timeout", TLS),
+    refused("ssl_ocsp", TLS),
+    refused("ssl_ocsp_cache", TLS),
+    refused("ssl_ocsp_responder", TLS),
+    refused("ssl_password_file", TLS),
+    refused("ssl_prefer_server_ciphers", TLS),
+    refused("ssl_protocols", TLS),
+    refused("ssl_reject_handshake", TLS),
+    refused("ssl_session_cache", TLS),
+    refused("ssl_session_ticket_key", TLS),
+    refused("ssl_session_tickets", TLS),
+    refused("ssl_session_timeout", TLS),
+    refused("ssl_stapling", TLS),
+    refused("ssl_stapling_file", TLS),
+    refused("ssl_stapling_responder", TLS),
+    refused("ssl_stapling_verify", TLS),
+    refused("ssl_trusted_certificate", TLS),
+    refused("ssl_verify_client", TLS),
+    refused("ssl_verify_depth", TLS),
 ];
 
 /// Within `stream`.
 pub(super) const STREAM: &[&dyn Rows<StreamBlock>] = &[
     &Table::new(STREAM_ROWS, |it: &mut StreamBlock| it),
     &Group::new(SCOPE, |it: &mut StreamBlock| &mut it.scope),
+    &Table::new(variable::STREAM_ROWS, |it: &mut StreamBlock| &mut it.variables),
+    &Table::new(limit_zone::STREAM_ROWS, |it: &mut StreamBlock| &mut it.zones),
     &Table::new(logs::STREAM_FORMAT_ROWS, |it: &mut StreamBlock| &mut it.formats),
 ];
 
 /// Within a `server` of `stream`.
 pub(super) const SERVER: &[&dyn Rows<StreamServerBlock>] = &[
     &Table::new(listen::ROWS, |it: &mut StreamServerBlock| &mut it.listen),
+    &Table::new(server::STREAM_NAME_ROWS, |it: &mut StreamServerBlock| &mut it.names),
+    &Table::new(set::ROWS, |it: &mut StreamServerBlock| &mut it.set),
     &Table::new(core::OWN_ROWS, |it: &mut StreamServerBlock| &mut it.own),
     &Group::new(SCOPE, |it: &mut StreamServerBlock| &mut it.scope),
 ];
 
 /// Within an `upstream` of `stream`.
-pub(super) const UPSTREAM: &[&dyn Rows<upstream::Settings>] =
-    &[&Table::new(upstream::STREAM_ROWS, |it| it)];
+pub(super) const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
+    &Table::new(upstream::STREAM_ROWS, |it| it),
+    &Table::new(dns::rows::STREAM_UPSTREAM_ROWS, |it: &mut upstream::Settings| &mut it.resolver),
+];
 
 /// The block itself.
 pub(super) const MAIN_ROWS: &[Row<super::MainBlock>] = &[Row {
@@ -143,6 +194,8 @@ const STREAM_ROWS: &[Row<StreamBlock>] = &[
             let mut server = StreamServerBlock {
                 scope: StreamScope::default(),
                 listen: listen::Settings::default(),
+                names: server::Names::default(),
+                set: set::Settings::default(),
                 own: core::Own::default(),
                 span: directive.span.clone(),
             };
@@ -153,7 +206,7 @@ const STREAM_ROWS: &[Row<StreamBlock>] = &[
                 if server.listen.lines.is_empty() {
                     return Err(name.refuse("no \"listen\" is defined for server"));
                 }
-                if server.own.target.is_none() && server.own.answer.is_none() {
+                if server.own.handler.is_none() {
                     return Err(name.refuse("no handler for server"));
                 }
             }

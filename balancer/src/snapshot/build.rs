@@ -19,7 +19,6 @@ use crate::http::rewrite::unset;
 use crate::modules::stream::StreamBlock;
 use crate::modules::{self, HttpBlock, LocationBlock, MainBlock};
 use crate::process::rows::Settings;
-use crate::upstream::dns;
 use crate::upstream::resolve::look_up_now;
 use crate::variable::Names;
 
@@ -180,12 +179,15 @@ pub fn build(
     unset::define(&configuration.assigned, &variables, &mut definitions);
     let definitions = Arc::new(definitions);
     let is_strict = configuration.is_strict;
-    let no_resolver = dns::rows::Settings::default();
-    let groups = Groups::of_stream(&stream.upstreams, &answers, previous, is_strict, &no_resolver);
-    let mut streams = stream::Compiler::new(stream, groups, &configuration.paths.prefix);
+    let resolver = &stream.scope.resolver;
+    let groups = Groups::of_stream(&stream.upstreams, &answers, previous, is_strict, resolver);
+    let stream_names = Names::new(&configuration.names[1]);
+    let prefix = &configuration.paths.prefix;
+    let mut streams = stream::Compiler::new(stream, &stream_names, groups, previous, prefix);
     let stream_listeners = streams.listeners(&answers);
     problems.append(&mut streams.problems);
-    let streams = streams.groups;
+    let (streams, stream_zones) = (streams.groups, streams.zones);
+    streams.fill_directory();
     problems.extend(streams.problems);
     let resolver = &http.scope.resolver;
     let groups =
@@ -227,6 +229,7 @@ pub fn build(
         stream_upstreams: streams.upstreams,
         error_logs,
         zones,
+        stream_zones,
         rosters: groups.rosters,
         warnings: problems,
     })

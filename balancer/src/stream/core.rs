@@ -1,8 +1,9 @@
-//! What holds for every session: `tcp_nodelay`, `proxy_protocol_timeout`, and the text of `return`.
+//! What holds for every session: PROXY headers, prereading, and what a server does itself.
 
 use std::time::Duration;
 
-use crate::conf::{Block, ConfError, Directive, Effect, Row, Word};
+use crate::conf::{Block, Directive, Effect, Row, Word};
+use crate::http::core::{HASH, number};
 use crate::http::put;
 use crate::stream::EVERYWHERE;
 
@@ -10,6 +11,19 @@ use crate::stream::EVERYWHERE;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     proxy_protocol_timeout: Option<Duration>,
+    preread_buffer_size: Option<u64>,
+    preread_timeout: Option<Duration>,
+    /// `ssl_preread`
+    pub(super) ssl_preread: Option<bool>,
+}
+
+/// How much is read of a session before its content is chosen, and how long that may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Preread {
+    /// Most bytes.
+    pub size: usize,
+    /// Longest wait.
+    pub timeout: Duration,
 }
 
 impl Settings {
@@ -18,6 +32,9 @@ impl Settings {
     pub fn within(self, outer: &Self) -> Self {
         Self {
             proxy_protocol_timeout: self.proxy_protocol_timeout.or(outer.proxy_protocol_timeout),
+            preread_buffer_size: self.preread_buffer_size.or(outer.preread_buffer_size),
+            preread_timeout: self.preread_timeout.or(outer.preread_timeout),
+            ssl_preread: self.ssl_preread.or(outer.ssl_preread),
         }
     }
 
@@ -25,72 +42,89 @@ impl Settings {
     pub fn proxy_protocol_timeout(&self) -> Duration {
         self.proxy_protocol_timeout.unwrap_or(Duration::from_secs(30))
     }
+
+    /// What is read ahead, `None` where nobody looks at it.
+    pub fn preread(&self) -> Option<Preread> {
+        let size = self.preread_buffer_size.unwrap_or(16 * 1024);
+        let timeout = self.preread_timeout.unwrap_or(Duration::from_secs(30));
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.ssl_preread.unwrap_or_default().then_some(Preread { size, timeout })
+    }
 }
 
-const HASH: &str = "names are looked up in tables without a size limit";
-
-fn number(directive: &Directive) -> Result<(), ConfError> {
-    directive.number().map(drop)
-}
-
-const fn only(name: &'static str) -> Row<Settings> {
+const fn hash(name: &'static str) -> Row<Settings> {
     Row { name, within: &[Block::Stream], arguments: 1..=1, effect: Effect::Checked(number, HASH) }
+}
+
+const fn one(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
+    Row { name, within: EVERYWHERE, arguments: 1..=1, effect }
 }
 
 /// Directives of `stream` and its servers.
 pub const ROWS: &[Row<Settings>] = &[
-    Row {
-        name: "tcp_nodelay",
-        within: EVERYWHERE,
-        arguments: 1..=1,
-        effect: Effect::Checked(|it| it.flag().map(drop), "small packets are always sent at once"),
-    },
-    Row {
-        name: "proxy_protocol_timeout",
-        within: EVERYWHERE,
-        arguments: 1..=1,
-        effect: Effect::Set(|it, directive| {
-            put(&mut it.proxy_protocol_timeout, directive.milliseconds())
-        }),
-    },
-    only("variables_hash_max_size"),
-    only("variables_hash_bucket_size"),
+    one(
+        "tcp_nodelay",
+        Effect::Checked(|it| it.flag().map(drop), "small packets are always sent at once"),
+    ),
+    one(
+        "proxy_protocol_timeout",
+        Effect::Set(|it, directive| put(&mut it.proxy_protocol_timeout, directive.milliseconds())),
+    ),
+    one(
+        "preread_buffer_size",
+        Effect::Set(|it, directive| put(&mut it.preread_buffer_size, directive.size())),
+    ),
+    one(
+        "preread_timeout",
+        Effect::Set(|it, directive| put(&mut it.preread_timeout, directive.milliseconds())),
+    ),
+    hash("variables_hash_max_size"),
+    hash("variables_hash_bucket_size"),
+    hash("server_names_hash_max_size"),
+    hash("server_names_hash_bucket_size"),
 ];
 
 /// What a server does itself.
 #[derive(Clone, Debug, Default)]
 pub struct Own {
+    /// Of several lines that say what is done with a session the last counts.
+    pub handler: Option<Handler>,
+}
+
+/// What is done with a session, as it is written.
+#[derive(Clone, Debug)]
+pub enum Handler {
     /// `proxy_pass`
-    pub target: Option<Word>,
+    Proxy(Word),
+    /// `pass`
+    Pass(Word),
     /// `return`
-    pub answer: Option<Word>,
+    Return(Word),
+}
+
+const fn handler(name: &'static str, effect: Effect<Own>) -> Row<Own> {
+    Row { name, within: &[Block::StreamServer], arguments: 1..=1, effect }
+}
+
+fn word(directive: &Directive) -> Word {
+    directive.text().clone()
 }
 
 /// Directives of a server alone.
 pub const OWN_ROWS: &[Row<Own>] = &[
-    Row {
-        name: "proxy_pass",
-        within: &[Block::StreamServer],
-        arguments: 1..=1,
-        effect: Effect::Set(|it, directive| {
-            let word = directive.text();
-            if word.contains('$') {
-                let help = "name an address or an `upstream`: this version knows the target of a \
-                            session before it begins";
-                let text = "\"proxy_pass\" directive has variables";
-                return Err(word.refuse(text).with_help(help));
-            }
-            it.target = Some(word.clone());
-            Ok(())
+    handler(
+        "proxy_pass",
+        Effect::Set(|it, directive| put(&mut it.handler, Ok(Handler::Proxy(word(directive))))),
+    ),
+    handler(
+        "return",
+        Effect::Set(|it, directive| put(&mut it.handler, Ok(Handler::Return(word(directive))))),
+    ),
+    handler(
+        "pass",
+        Effect::Set(|it, directive| {
+            super::pass::check(directive)?;
+            put(&mut it.handler, Ok(Handler::Pass(word(directive))))
         }),
-    },
-    Row {
-        name: "return",
-        within: &[Block::StreamServer],
-        arguments: 1..=1,
-        effect: Effect::Set(|it, directive| {
-            it.answer = Some(directive.text().clone());
-            Ok(())
-        }),
-    },
+    ),
 ];

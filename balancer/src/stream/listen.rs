@@ -12,8 +12,10 @@ pub struct Listen {
     pub address: Address,
     /// Whether each connection begins with a PROXY header.
     pub proxy_protocol: bool,
-    /// Options of the socket.
-    pub options: ListenOptions,
+    /// Whether its server serves whoever asks for no name.
+    pub is_default: bool,
+    /// Options of the socket, where any is given.
+    pub options: Option<ListenOptions>,
     /// The address word.
     pub word: Word,
     /// The directive.
@@ -35,6 +37,7 @@ pub const ROWS: &[Row<Settings>] = &[Row {
     effect: Effect::Read(Settings::listen),
 }];
 
+const DATAGRAMS: &str = "this version passes TCP on, no datagrams: remove the line";
 const BOUND: &str = "every address has a socket of its own on every worker";
 
 impl Settings {
@@ -55,12 +58,21 @@ impl Settings {
         let mut listen = Listen {
             address,
             proxy_protocol: false,
-            options: ListenOptions::default(),
+            is_default: false,
+            options: None,
             word: word.clone(),
             span: directive.span.clone(),
         };
+        let mut is_udp = None;
         for parameter in &directive.arguments()[1..] {
-            listen.parameter(directive, parameter, reading)?;
+            if *parameter == "udp" {
+                is_udp = Some(parameter);
+            } else {
+                listen.parameter(directive, parameter, reading)?;
+            }
+        }
+        if let Some(word) = is_udp {
+            return Err(word.invalid_parameter().with_help(DATAGRAMS));
         }
         self.lines.push(listen);
         Ok(())
@@ -68,6 +80,10 @@ impl Settings {
 }
 
 impl Listen {
+    fn options(&mut self) -> &mut ListenOptions {
+        self.options.get_or_insert_default()
+    }
+
     fn parameter(
         &mut self,
         directive: &Directive,
@@ -81,20 +97,21 @@ impl Listen {
             ("proxy_protocol", None) => self.proxy_protocol = true,
             ("backlog", Some(value)) => {
                 let backlog = number(value).and_then(|it| i32::try_from(it).ok());
-                self.options.backlog = backlog.filter(|it| *it > 0).ok_or_else(refuse)?;
+                self.options().backlog = backlog.filter(|it| *it > 0).ok_or_else(refuse)?;
             }
             ("rcvbuf", Some(value)) => {
-                self.options.receive_buffer = Some(bytes(value).ok_or_else(refuse)?);
+                self.options().receive_buffer = Some(bytes(value).ok_or_else(refuse)?);
             }
             ("sndbuf", Some(value)) => {
-                self.options.send_buffer = Some(bytes(value).ok_or_else(refuse)?);
+                self.options().send_buffer = Some(bytes(value).ok_or_else(refuse)?);
             }
-            ("ipv6only", Some("on")) => self.options.only_v6 = true,
-            ("ipv6only", Some("off")) => self.options.only_v6 = false,
+            ("ipv6only", Some("on")) => self.options().only_v6 = true,
+            ("ipv6only", Some("off")) => self.options().only_v6 = false,
             ("ipv6only", Some(value)) => {
                 return Err(word.refuse(format!("invalid ipv6only flags \"{value}\"")));
             }
             ("bind" | "reuseport", None) => {
+                self.options();
                 reading.without_effect(directive, Block::StreamServer, word, BOUND);
             }
             ("ssl", None) => {
@@ -102,14 +119,7 @@ impl Listen {
                 let text = "the \"ssl\" parameter requires ngx_stream_ssl_module";
                 return Err(word.refuse(text).with_help(help));
             }
-            ("udp", None) => {
-                let help = "this version passes TCP on, no datagrams: remove the line";
-                return Err(word.invalid_parameter().with_help(help));
-            }
-            ("default_server", None) => {
-                let help = "a stream address has one server in this version: remove the word";
-                return Err(word.invalid_parameter().with_help(help));
-            }
+            ("default_server", None) => self.is_default = true,
             ("so_keepalive" | "fastopen", Some(_)) | ("multipath" | "deferred", None) => {
                 let help = "this socket option is not set by this version: remove it";
                 return Err(word.invalid_parameter().with_help(help));

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::conf::{ConfError, Directive, Effect, Row};
+use crate::conf::{ConfError, Directive, Effect, Row, Word};
+use crate::http::proxy_pass::socket::{self, Sockets};
 use crate::http::put;
 use crate::stream::EVERYWHERE;
-use crate::stream::variable::Template;
-use crate::upstream::Upstream;
+use crate::stream::proxy::aim::Target;
+use crate::stream::session::Session;
+use crate::stream::upstream::Habits;
+use crate::variable::{Names, Template, compile, has_variables};
+
+pub mod aim;
 
 /// The PROXY header that a server is sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -27,22 +32,24 @@ pub struct Settings {
     connect_timeout: Option<Duration>,
     timeout: Option<Duration>,
     buffer_size: Option<u64>,
-    upload_rate: Option<u64>,
-    download_rate: Option<u64>,
+    upload_rate: Option<Word>,
+    download_rate: Option<Word>,
     next_upstream: Option<bool>,
     next_upstream_tries: Option<u64>,
     next_upstream_timeout: Option<Duration>,
     protocol: Option<Greeting>,
     half_close: Option<bool>,
+    /// `proxy_bind`, `proxy_socket_keepalive`
+    pub sockets: socket::Settings,
 }
 
 /// How sessions of one server are passed on.
 #[derive(Debug)]
 pub struct Proxy {
     /// To whom.
-    pub upstream: Arc<Upstream>,
-    /// What sessions are hashed by, where the group hashes.
-    pub key: Option<Arc<Template>>,
+    pub target: Target,
+    /// What the groups know beside.
+    pub habits: Arc<Habits>,
     /// Most time for one connection to a server.
     pub connect_timeout: Duration,
     /// How long both sides may be silent.
@@ -50,9 +57,9 @@ pub struct Proxy {
     /// Bytes held for each direction.
     pub buffer_size: usize,
     /// Bytes per second from the client, 0 for no limit.
-    pub upload_rate: u64,
+    pub upload_rate: Template<Session>,
     /// Bytes per second from the server, 0 for no limit.
-    pub download_rate: u64,
+    pub download_rate: Template<Session>,
     /// Whether another server is tried when one cannot be connected to.
     pub next_upstream: bool,
     /// Most servers tried, `None` for all.
@@ -63,6 +70,8 @@ pub struct Proxy {
     pub protocol: Greeting,
     /// Whether the end of one side leaves the other open.
     pub half_close: bool,
+    /// Where connections to servers come from.
+    pub sockets: Sockets<Session>,
 }
 
 impl Settings {
@@ -73,34 +82,45 @@ impl Settings {
             connect_timeout: self.connect_timeout.or(outer.connect_timeout),
             timeout: self.timeout.or(outer.timeout),
             buffer_size: self.buffer_size.or(outer.buffer_size),
-            upload_rate: self.upload_rate.or(outer.upload_rate),
-            download_rate: self.download_rate.or(outer.download_rate),
+            upload_rate: self.upload_rate.or_else(|| outer.upload_rate.clone()),
+            download_rate: self.download_rate.or_else(|| outer.download_rate.clone()),
             next_upstream: self.next_upstream.or(outer.next_upstream),
             next_upstream_tries: self.next_upstream_tries.or(outer.next_upstream_tries),
             next_upstream_timeout: self.next_upstream_timeout.or(outer.next_upstream_timeout),
             protocol: self.protocol.or(outer.protocol),
             half_close: self.half_close.or(outer.half_close),
+            sockets: self.sockets.within(&outer.sockets),
         }
     }
 
     /// What a session needs, with nginx's defaults.
-    pub fn compile(&self, upstream: Arc<Upstream>, key: Option<Arc<Template>>) -> Proxy {
+    pub fn compile(
+        &self,
+        target: Target,
+        habits: &Arc<Habits>,
+        names: &Names<Session>,
+    ) -> Result<Proxy, ConfError> {
         let size = self.buffer_size.unwrap_or(16 * 1024).max(1);
         let tries = self.next_upstream_tries.filter(|it| *it > 0);
-        Proxy {
-            upstream,
-            key,
+        let rate = |word: &Option<Word>| match word {
+            Some(word) => compile(word, names),
+            None => Ok(Template::text(b"0")),
+        };
+        Ok(Proxy {
+            target,
+            habits: Arc::clone(habits),
             connect_timeout: self.connect_timeout.unwrap_or(Duration::from_mins(1)),
             timeout: self.timeout.unwrap_or(Duration::from_mins(10)),
             buffer_size: usize::try_from(size).unwrap_or(usize::MAX),
-            upload_rate: self.upload_rate.unwrap_or(0),
-            download_rate: self.download_rate.unwrap_or(0),
+            upload_rate: rate(&self.upload_rate)?,
+            download_rate: rate(&self.download_rate)?,
             next_upstream: self.next_upstream.unwrap_or(true),
             next_upstream_tries: tries.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
             next_upstream_timeout: self.next_upstream_timeout.filter(|it| !it.is_zero()),
             protocol: self.protocol.unwrap_or_default(),
             half_close: self.half_close.unwrap_or(false),
-        }
+            sockets: self.sockets.compile(names)?,
+        })
     }
 }
 
@@ -108,13 +128,13 @@ const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
     Row { name, within: EVERYWHERE, arguments: 1..=1, effect }
 }
 
-fn rate(directive: &Directive) -> Result<u64, ConfError> {
+/// A size, or a text that comes to one.
+fn rate(directive: &Directive) -> Result<Word, ConfError> {
     let word = directive.text();
-    if word.contains('$') {
-        let help = "this version knows rates before a session begins: write a number";
-        return Err(word.refuse(format!("invalid value \"{word}\"")).with_help(help));
+    if !has_variables(word.as_bytes()) {
+        directive.size()?;
     }
-    directive.size()
+    Ok(word.clone())
 }
 
 /// Directives of `stream` and its servers.

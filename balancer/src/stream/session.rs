@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use policy::Time;
 
+use crate::http::limit_conn::{Limited, Place};
+use crate::logs::Level;
 use crate::logs::error::ErrorLogs;
 use crate::proxy_protocol::Header;
 use crate::snapshot::Bind;
+use crate::stream::ssl_preread::Hello;
+use crate::stream::{Server, log};
 use crate::upstream::Backend;
+use crate::variable::Scratch;
 
 /// One attempt to have the session served by an upstream.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +42,12 @@ pub struct Session {
     pub serial: u64,
     /// The address that is listened on.
     pub bind: Bind,
+    /// Its server, `None` before one is known.
+    pub server: Option<Arc<Server>>,
+    /// What is being done, as log lines name it.
+    pub action: Option<&'static str>,
+    /// Whether it is, or was to be, passed on.
+    pub is_proxied: bool,
     /// The client, `None` on a Unix socket.
     pub client: Option<SocketAddr>,
     /// The client's address without port, as text; `unix:` on a Unix socket.
@@ -47,6 +58,8 @@ pub struct Session {
     pub local: Option<SocketAddr>,
     /// What the PROXY header says.
     pub header: Option<Header>,
+    /// What a TLS client says first, where that was asked for and could be read.
+    pub hello: Option<Hello>,
     /// When it was accepted.
     pub started: Time,
     /// How it ended, in nginx's codes; 0 before that.
@@ -57,8 +70,43 @@ pub struct Session {
     pub sent: u64,
     /// Attempts on servers, in order.
     pub attempts: Vec<Attempt>,
+    /// `$limit_conn_status`
+    pub limit_conn: Option<&'static str>,
+    /// Where it counts for `limit_conn`.
+    pub places: Vec<Place>,
+    /// Values of variables the configuration defines.
+    pub scratch: Scratch,
     /// Where its server tells of it.
     pub error_logs: ErrorLogs,
+}
+
+impl Default for Session {
+    /// A session of nobody.
+    fn default() -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            serial: 0,
+            bind: Bind::Inet(nowhere),
+            server: None,
+            action: None,
+            is_proxied: false,
+            client: None,
+            name: String::new(),
+            peer: None,
+            local: None,
+            header: None,
+            hello: None,
+            started: Time::ZERO,
+            status: 0,
+            received: 0,
+            sent: 0,
+            attempts: Vec::new(),
+            limit_conn: None,
+            places: Vec::new(),
+            scratch: Scratch::default(),
+            error_logs: ErrorLogs::default(),
+        }
+    }
 }
 
 impl Session {
@@ -70,23 +118,15 @@ impl Session {
         local: Option<SocketAddr>,
         now: Time,
     ) -> Self {
-        let mut session = Self {
-            serial,
-            bind,
-            client: peer,
-            name: String::new(),
-            peer,
-            local,
-            header: None,
-            started: now,
-            status: 0,
-            received: 0,
-            sent: 0,
-            attempts: Vec::new(),
-            error_logs: ErrorLogs::default(),
-        };
+        let mut session = Self { serial, bind, peer, local, started: now, ..Self::default() };
         session.set_client(peer);
         session
+    }
+
+    /// Says which server it is for.
+    pub fn set_server(&mut self, server: &Arc<Server>) {
+        self.error_logs = server.error_logs.clone();
+        self.server = Some(Arc::clone(server));
     }
 
     /// Says who the client is.
@@ -100,6 +140,16 @@ impl Session {
         let (from, to) = self.attempts.last().map_or((0, 0), |it| (it.received, it.sent));
         let (received, sent) = (self.received, self.sent);
         format!("bytes from/to client:{received}/{sent}, bytes from/to upstream:{from}/{to}")
+    }
+}
+
+impl Limited for Session {
+    fn counted(&mut self) -> (&mut Option<&'static str>, &mut Vec<Place>) {
+        (&mut self.limit_conn, &mut self.places)
+    }
+
+    fn tell(&self, level: Level, text: &str) {
+        log::note(level, self, text);
     }
 }
 

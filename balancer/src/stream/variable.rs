@@ -1,94 +1,54 @@
-//! `$names` of sessions, and the texts they stand in, compiled when the file is read.
+//! The variables of a session.
 
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::conf::{ConfError, Word};
 use crate::engine::clock;
-use crate::logs::escape::Escape;
 use crate::logs::time;
 use crate::proxy_protocol::Tlv;
 use crate::stream::session::{Attempt, Session, name};
+use crate::variable::{Builtin, Definitions, Part, Scratch, Subject, Write};
 
-/// Appends a variable's value; false when it is not set, and then nothing is appended.
-type Write = fn(&Session, &mut Vec<u8>) -> bool;
+impl Subject for Session {
+    const FORWARDED: Option<&'static str> = None;
 
-#[derive(Clone, Debug)]
-enum Part {
-    Text(Vec<u8>),
-    Known(Write),
-    /// `$proxy_protocol_tlv_NAME`
-    Tlv(Option<Tlv>),
-}
-
-/// A text with variables in it.
-#[derive(Clone, Debug)]
-pub struct Template {
-    parts: Vec<Part>,
-}
-
-impl Template {
-    /// Looks the names in a text up; `word` is where it stands.
-    pub fn compile(text: &str, word: &Word) -> Result<Self, ConfError> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(dollar) = rest.find('$') {
-            parts.push(Part::Text(rest.as_bytes()[..dollar].to_vec()));
-            rest = &rest[dollar + 1..];
-            let braced = rest.strip_prefix('{');
-            let from = braced.unwrap_or(rest);
-            let is_name = |it: &u8| it.is_ascii_alphanumeric() || *it == b'_';
-            let length = from.bytes().take_while(is_name).count();
-            let (name, after) = from.split_at(length);
-            let after = if braced.is_some() { after.strip_prefix('}') } else { Some(after) };
-            let (false, Some(after)) = (name.is_empty(), after) else {
-                return Err(word.refuse("invalid variable name"));
-            };
-            rest = after;
-            parts.push(named(name).ok_or_else(|| {
-                ConfError::unplaced(format!("unknown \"{name}\" variable"))
-                    .with_help(format!("it stands in {}", word.span))
-            })?);
-        }
-        parts.push(Part::Text(rest.as_bytes().to_vec()));
-        Ok(Self { parts })
+    fn builtin(name: &str) -> Option<Write<Self>> {
+        let known = TABLE.iter().find(|(known, _)| *known == name);
+        known.map(|(_, write)| *write).or_else(|| TLS.contains(&name).then_some(|_, _| false))
     }
 
-    /// Appends the text; unset variables leave nothing.
-    pub fn write(&self, session: &Session, out: &mut Vec<u8>) {
-        self.write_escaped(session, false, |_, _| {}, out);
+    fn family(name: &str) -> Option<Builtin<Self>> {
+        let name = name.strip_prefix("proxy_protocol_tlv_")?;
+        let part = Part { name: name.as_bytes().to_vec(), hash: 0 };
+        Some(Builtin::Named(tlv, part))
     }
 
-    /// Appends the text with each value made safe, and `-` for unset ones where `dash` says so.
-    pub fn write_escaped(&self, session: &Session, dash: bool, escape: Escape, out: &mut Vec<u8>) {
-        for part in &self.parts {
-            let from = out.len();
-            let is_set = match part {
-                Part::Text(text) => {
-                    out.extend_from_slice(text);
-                    continue;
-                }
-                Part::Known(write) => write(session, out),
-                Part::Tlv(tlv) => match (tlv, &session.header) {
-                    (Some(tlv), Some(header)) => tlv.write(header, out),
-                    _ => false,
-                },
-            };
-            if is_set {
-                escape(out, from);
-            } else if dash {
-                out.push(b'-');
-            }
-        }
+    fn setter(_: &str) -> Option<fn(&mut Self, &[u8])> {
+        None
+    }
+
+    fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    fn definitions(&self) -> Option<&Definitions<Self>> {
+        self.server.as_ref().map(|it| &*it.definitions)
     }
 }
 
-fn named(name: &str) -> Option<Part> {
-    if let Some(tlv) = name.strip_prefix("proxy_protocol_tlv_") {
-        return Some(Part::Tlv(Tlv::named(tlv)));
+/// `$proxy_protocol_tlv_NAME`
+fn tlv(session: &Session, part: &Part, out: &mut Vec<u8>) -> bool {
+    let tlv = str::from_utf8(&part.name).ok().and_then(Tlv::named);
+    match (tlv, &session.header) {
+        (Some(tlv), Some(header)) => tlv.write(header, out),
+        _ => false,
     }
-    TABLE.iter().find(|(known, _)| *known == name).map(|(_, write)| Part::Known(*write))
+}
+
+fn set(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value.unwrap_or_default());
+    value.is_some()
 }
 
 fn display(value: impl std::fmt::Display, out: &mut Vec<u8>) -> bool {
@@ -122,10 +82,40 @@ fn duration(value: Option<Duration>, out: &mut Vec<u8>) -> bool {
     value.is_some_and(|it| seconds(it, out))
 }
 
+/// One that is 0, or of a Unix socket, is empty.
+fn port(address: Option<std::net::SocketAddr>, out: &mut Vec<u8>) -> bool {
+    let port = address.map(|it| it.port()).filter(|it| *it != 0);
+    port.is_none_or(|it| display(it, out))
+}
+
+/// Variables of sessions whose TLS ends here; not set without.
+const TLS: &[&str] = &[
+    "ssl_alpn_protocol",
+    "ssl_cipher",
+    "ssl_ciphers",
+    "ssl_client_cert",
+    "ssl_client_fingerprint",
+    "ssl_client_i_dn",
+    "ssl_client_raw_cert",
+    "ssl_client_s_dn",
+    "ssl_client_serial",
+    "ssl_client_v_end",
+    "ssl_client_v_remain",
+    "ssl_client_v_start",
+    "ssl_client_verify",
+    "ssl_curve",
+    "ssl_curves",
+    "ssl_protocol",
+    "ssl_server_name",
+    "ssl_session_id",
+    "ssl_session_reused",
+    "ssl_sigalg",
+];
+
 /// Every variable without a free part in its name.
 ///
 /// Source: nginx `ngx_stream_variables.c` and `ngx_stream_upstream.c`.
-const TABLE: &[(&str, Write)] = &[
+const TABLE: &[(&str, Write<Session>)] = &[
     ("binary_remote_addr", |it, out| match it.client.map(|it| it.ip()) {
         Some(IpAddr::V4(ip)) => {
             out.extend_from_slice(&ip.octets());
@@ -144,6 +134,7 @@ const TABLE: &[(&str, Write)] = &[
         let name = nix::unistd::gethostname().unwrap_or_default();
         display(name.to_string_lossy().to_lowercase(), out)
     }),
+    ("limit_conn_status", |it, out| set(it.limit_conn.map(str::as_bytes), out)),
     ("msec", |_, out| seconds(Duration::from_millis(clock::unix_millis()), out)),
     ("nginx_version", |_, out| display(crate::NGINX_VERSION, out)),
     ("pid", |_, out| display(std::process::id(), out)),
@@ -161,15 +152,23 @@ const TABLE: &[(&str, Write)] = &[
         it.header.as_ref().is_some_and(|it| display(it.destination_port, out))
     }),
     ("realip_remote_addr", |it, out| display(name(it.peer), out)),
-    ("realip_remote_port", |it, out| it.peer.is_some_and(|it| display(it.port(), out))),
+    ("realip_remote_port", |it, out| port(it.peer, out)),
     ("remote_addr", |it, out| display(&it.name, out)),
-    ("remote_port", |it, out| it.client.is_some_and(|it| display(it.port(), out))),
+    ("remote_port", |it, out| port(it.client, out)),
     ("server_addr", |it, out| match it.local {
         Some(local) => display(local.ip(), out),
         None => display(&it.bind, out),
     }),
-    ("server_port", |it, out| it.local.is_some_and(|it| display(it.port(), out))),
+    ("server_name", |it, out| set(it.server.as_ref().map(|it| it.name.as_bytes()), out)),
+    ("server_port", |it, out| port(it.local, out)),
     ("session_time", |it, out| seconds(clock::now().since(it.started), out)),
+    ("ssl_preread_alpn_protocols", |it, out| {
+        set(it.hello.as_ref().map(|it| it.protocols.as_slice()), out)
+    }),
+    ("ssl_preread_protocol", |it, out| {
+        set(it.hello.as_ref().map(|it| it.protocol().as_bytes()), out)
+    }),
+    ("ssl_preread_server_name", |it, out| set(it.hello.as_ref().map(|it| it.name.as_slice()), out)),
     ("status", |it, out| display(format_args!("{:03}", it.status), out)),
     ("time_iso8601", |_, out| time::with_iso8601(|it| display(it, out))),
     ("time_local", |_, out| time::with_local(|it| display(it, out))),

@@ -57,6 +57,8 @@ pub struct Method {
     pub words: Vec<String>,
     /// What the requests' keys are made from.
     pub key: Option<Word>,
+    /// In `stream`: whether it learns from the time to connect, not from that to the first byte.
+    pub learns_from_connect: bool,
 }
 
 const UPSTREAM: &[Block] = &[Block::Upstream];
@@ -131,8 +133,9 @@ pub const ROWS: &[Row<Settings>] = &[
     ),
 ];
 
-const fn stream(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
-    Row { name, within: &[Block::StreamUpstream], arguments: 0..=MANY, effect }
+const fn stream(name: &'static str, arguments: RangeInclusive<usize>) -> Row<Settings> {
+    let effect = Effect::Add(Settings::stream_method);
+    Row { name, within: &[Block::StreamUpstream], arguments, effect }
 }
 
 /// Directives of `upstream` in `stream`: no idle connections, no `ip_hash`.
@@ -141,11 +144,12 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
         name: "server",
         within: &[Block::StreamUpstream],
         arguments: 1..=MANY,
-        effect: Effect::Add(Settings::server),
+        effect: Effect::Add(Settings::stream_server),
     },
-    stream("least_conn", Effect::Add(Settings::method)),
-    stream("hash", Effect::Add(Settings::method)),
-    stream("random", Effect::Add(Settings::method)),
+    stream("least_conn", 0..=0),
+    stream("hash", 1..=2),
+    stream("random", 0..=2),
+    stream("least_time", 1..=2),
     Row {
         name: "zone",
         within: &[Block::StreamUpstream],
@@ -202,6 +206,43 @@ impl Settings {
         Ok(())
     }
 
+    /// As [`Self::server`]: sessions carry nothing that binds them.
+    fn stream_server(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        let binds = |it: &&Word| **it == "drain" || it.parameter("route").is_some();
+        match directive.arguments()[1..].iter().find(binds) {
+            Some(word) => Err(word.invalid_parameter()),
+            None => self.server(directive),
+        }
+    }
+
+    /// As [`Self::method`]: the times of sessions have names of their own.
+    fn stream_method(&mut self, directive: &Directive) -> Result<(), ConfError> {
+        const TIMES: [(&str, &str); 4] = [
+            ("connect", "header"),
+            ("first_byte", "header"),
+            ("least_time=connect", "least_time=header"),
+            ("least_time=first_byte", "least_time=header"),
+        ];
+        let mut translated = directive.clone();
+        let mut learns_from_connect = false;
+        for word in &mut translated.words[1..] {
+            if word.ends_with("header") {
+                return Err(word.invalid_parameter());
+            }
+            // A key may be any text.
+            let time = TIMES.iter().find(|it| *word == it.0 && *directive.name() != "hash");
+            if let Some((_, ours)) = time {
+                learns_from_connect |= word.ends_with("connect");
+                *word = word.with_bytes(ours.as_bytes());
+            }
+        }
+        let told = self.method(&translated);
+        if let Some(method) = &mut self.method {
+            method.learns_from_connect = learns_from_connect;
+        }
+        told
+    }
+
     fn method(&mut self, directive: &Directive) -> Result<(), ConfError> {
         let words: Vec<&str> = directive.words.iter().map(Word::as_str).collect();
         let choice = Choice::of_directive(&words).map_err(|refusal| {
@@ -220,7 +261,12 @@ impl Settings {
         let own = choice.entry.directive.unwrap_or_default();
         let key = own.iter().position(|it| *it == "KEY").map(|it| directive.words[it].clone());
         let words = words.into_iter().map(str::to_owned).collect();
-        let was = self.method.replace(Method { entry: choice.entry, words, key });
+        let was = self.method.replace(Method {
+            entry: choice.entry,
+            words,
+            key,
+            learns_from_connect: false,
+        });
         // As in nginx, a method that comes late takes the place of what binds, too.
         match (was, self.sticky.take()) {
             (None, None) => Ok(()),

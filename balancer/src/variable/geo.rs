@@ -116,7 +116,7 @@ impl Block {
         reading.define(&name);
         let mut lines = Lines::default();
         for line in directive.entries() {
-            if let Err(problem) = lines.add(line?) {
+            if let Err(problem) = lines.add(line?, S::FORWARDED.is_some()) {
                 if problem.level == crate::conf::Level::Emerg {
                     return Err(problem);
                 }
@@ -133,22 +133,23 @@ impl Block {
             compiled.map_err(|bad| ConfError::unplaced(bad.to_string()))
         };
         let source = self.source.as_ref().map_or("$remote_addr", Word::as_str);
-        let has_proxies = !self.lines.proxies.is_empty();
+        let forwarded = S::FORWARDED.filter(|_| !self.lines.proxies.is_empty());
         Ok(Geo {
             source: template(source)?,
-            forwarded: has_proxies.then(|| template("$http_x_forwarded_for")).transpose()?,
+            forwarded: forwarded.map(template).transpose()?,
             lines: self.lines.clone(),
         })
     }
 }
 
 impl Lines {
-    fn add(&mut self, line: &Directive) -> Result<(), ConfError> {
+    /// Only a subject that proxies can forward knows `proxy` lines.
+    fn add(&mut self, line: &Directive, has_proxies: bool) -> Result<(), ConfError> {
         let key = line.name();
         if let [_] = line.words.as_slice() {
             match key.as_str() {
                 "ranges" => self.has_ranges = true,
-                "proxy_recursive" => self.is_recursive = true,
+                "proxy_recursive" if has_proxies => self.is_recursive = true,
                 "volatile" => self.is_volatile = true,
                 _ => return Err(key.refuse("invalid number of the geo parameters")),
             }
@@ -158,7 +159,7 @@ impl Lines {
             return Err(key.refuse("invalid number of the geo parameters"));
         };
         match key.as_str() {
-            "proxy" => {
+            "proxy" if has_proxies => {
                 let (network, problem) = network(value)?;
                 self.proxies.push(network);
                 return problem.map_or(Ok(()), Err);

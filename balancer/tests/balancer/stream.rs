@@ -333,16 +333,38 @@ fn mistakes_are_told_in_nginx_words() {
         ("access_log a;", "log format is not specified"),
         ("access_log a f; server { listen 1; return a; }", "unknown log format \"f\""),
         ("server { listen 1 udp; return a; }", "invalid parameter \"udp\""),
+        ("server { listen 1 ssl; return a; }", "the \"ssl\" parameter requires"),
         ("proxy_next_upstream error;", "invalid value \"error\" in \"proxy_next_upstream\""),
-        ("map $a $b { }", "unknown directive \"map\""),
+        ("proxy_requests 1;", "unknown directive \"proxy_requests\""),
+        ("map $a $b { }", "unknown \"a\" variable"),
+        ("geo $a { proxy 10.0.0.0/8; }", "invalid network \"proxy\""),
+        ("server { listen 9; listen 9; return a; }", "a duplicate listen 0.0.0.0:9"),
         (
-            "server { listen 1; return a; proxy_bind 127.0.0.1; }",
-            "unknown directive \"proxy_bind\"",
+            "server { listen 9 bind; return a; } server { listen 9 backlog=5; return b; }",
+            "duplicate listen options for 0.0.0.0:9",
         ),
         (
-            "server { listen 9; return a; } server { listen 9; return b; }",
-            "a duplicate listen 0.0.0.0:9",
+            "server { listen 9 default_server; return a; } \
+             server { listen 9 default_server; return b; }",
+            "a duplicate default server for 0.0.0.0:9",
         ),
+        ("server { listen 9; set a b; return a; }", "invalid variable name \"a\""),
+        ("server { listen 9; set $pid 1; return a; }", "the duplicate \"pid\" variable"),
+        ("server { listen 9; pass name:1; }", "\"pass\" directive has no addresses"),
+        ("server { listen 9; pass 127.0.0.1; }", "\"pass\" directive has no port"),
+        (
+            "server { listen 9; pass 127.0.0.1:x; }",
+            "invalid port in \"127.0.0.1:x\" of the \"pass\"",
+        ),
+        ("server { listen 9; pass 1.1.1.1:1; pass 1.1.1.1:1; }", "\"pass\" directive is duplicate"),
+        ("limit_conn z 1; server { listen 9; return a; }", "zero size shared memory zone \"z\""),
+        ("limit_conn_zone $pid zone=z;", "invalid zone size \"zone=z\""),
+        ("limit_conn_status 500;", "\"limit_conn_status\" directive is not allowed here"),
+        ("server { listen 9; proxy_bind name; return a; }", "invalid address \"name\""),
+        ("proxy_socket_rcvbuf 1k;", "\"proxy_socket_rcvbuf\" directive is not allowed here"),
+        ("proxy_upload_rate x;", "\"proxy_upload_rate\" directive invalid value"),
+        ("upstream u { server a:1 route=x; }", "invalid parameter \"route=x\""),
+        ("upstream u { server a:1; least_time header; }", "invalid parameter \"header\""),
     ] {
         let said = refusal(stream);
         assert!(said.contains(&format!("[emerg] {expected}")), "{stream}: {said}");

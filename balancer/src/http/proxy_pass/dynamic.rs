@@ -47,7 +47,8 @@ impl Directory {
         let _ = self.groups.set(groups);
     }
 
-    fn find(&self, name: &str) -> Option<Arc<Upstream>> {
+    /// The group of a name in lower case, as it was entered.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Upstream>> {
         self.groups.get()?.get(name).cloned()
     }
 }

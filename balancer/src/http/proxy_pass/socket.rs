@@ -3,12 +3,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::conf::{ConfError, Directive, Effect, Row, Word};
+use crate::conf::{Block, ConfError, Directive, Effect, Row, Word};
 use crate::engine::exchange::Exchange;
 use crate::engine::peer::Outgoing;
 use crate::http::variable::{Template, compile};
 use crate::http::{EVERYWHERE, put};
-use crate::variable::{Names, has_variables};
+use crate::stream;
+use crate::variable::{Names, Subject, has_variables};
 
 /// What one block sets; `None` asks the enclosing block.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +69,7 @@ impl Settings {
     }
 
     /// Looks the variables up.
-    pub fn compile(&self, names: &Names<Exchange>) -> Result<Sockets, ConfError> {
+    pub fn compile<S: Subject>(&self, names: &Names<S>) -> Result<Sockets<S>, ConfError> {
         let bind = match self.bind.as_ref().unwrap_or(&Bind::Off) {
             Bind::Off => Bind::Off,
             Bind::Fixed { address, is_transparent } => {
@@ -91,22 +92,22 @@ fn address(text: &str) -> Option<SocketAddr> {
     ip.or_else(|| text.parse().ok())
 }
 
-/// What a location says of its connections to servers.
+/// What a location, or a server of `stream`, says of its connections to servers.
 #[derive(Debug)]
-pub struct Sockets {
-    bind: Bind<Template>,
+pub struct Sockets<S = Exchange> {
+    bind: Bind<Template<S>>,
     keepalive: bool,
     rcvbuf: Option<u32>,
     sndbuf: Option<u32>,
 }
 
-impl Sockets {
-    /// What holds for a request.
+impl<S: Subject> Sockets<S> {
+    /// What holds for a request or session.
     ///
     /// # Errors
     ///
     /// What a variable names instead of an address; then the system chooses, as in nginx.
-    pub fn of(&self, exchange: &Exchange) -> Result<Outgoing, (Outgoing, String)> {
+    pub fn of(&self, subject: &S) -> Result<Outgoing, (Outgoing, String)> {
         let Self { keepalive, rcvbuf, sndbuf, .. } = *self;
         let plain = Outgoing { keepalive, rcvbuf, sndbuf, ..Outgoing::default() };
         let from = |address, is_transparent| Outgoing {
@@ -118,7 +119,7 @@ impl Sockets {
             Bind::Off => Ok(plain),
             Bind::Fixed { address, is_transparent } => Ok(from(*address, *is_transparent)),
             Bind::Variable { value, is_transparent } => {
-                let value = value.value(exchange);
+                let value = value.value(subject);
                 if value.is_empty() {
                     return Ok(plain);
                 }
@@ -132,20 +133,24 @@ impl Sockets {
     }
 }
 
-/// The rows.
+const fn bind(within: &'static [Block]) -> Row<Settings> {
+    Row { name: "proxy_bind", within, arguments: 1..=2, effect: Effect::Set(Settings::bind) }
+}
+
+const fn keepalive(within: &'static [Block]) -> Row<Settings> {
+    let effect =
+        Effect::Set(|it: &mut Settings, directive| put(&mut it.keepalive, directive.flag()));
+    Row { name: "proxy_socket_keepalive", within, arguments: 1..=1, effect }
+}
+
+/// Directives of `stream` and its servers.
+pub const STREAM_ROWS: &[Row<Settings>] =
+    &[bind(stream::EVERYWHERE), keepalive(stream::EVERYWHERE)];
+
+/// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
-    Row {
-        name: "proxy_bind",
-        within: EVERYWHERE,
-        arguments: 1..=2,
-        effect: Effect::Set(Settings::bind),
-    },
-    Row {
-        name: "proxy_socket_keepalive",
-        within: EVERYWHERE,
-        arguments: 1..=1,
-        effect: Effect::Set(|it, directive| put(&mut it.keepalive, directive.flag())),
-    },
+    bind(EVERYWHERE),
+    keepalive(EVERYWHERE),
     Row {
         name: "proxy_socket_rcvbuf",
         within: EVERYWHERE,
@@ -170,7 +175,7 @@ mod tests {
         let mut settings = Settings::default();
         let read = settings.bind(&directive(text)).map_err(|it| it.reason);
         let actual = read.map(|()| {
-            let sockets = settings.compile(&Names::default()).unwrap();
+            let sockets = settings.compile(&Names::<Exchange>::default()).unwrap();
             let of = sockets.of(&Exchange::default());
             of.unwrap_or_else(|(plain, _)| plain).local.map(|it| it.to_string())
         });

@@ -13,34 +13,29 @@ use crate::logs::error::{ErrorLogs, Sink};
 use crate::logs::rows::{AccessLine, ErrorLine, Escape, Format};
 use crate::logs::writer::LogFile;
 use crate::logs::{AccessLog, COMBINED};
-use crate::variable::Names;
+use crate::variable::{Names, Subject};
 
 /// Where requests are logged that no `access_log` speaks of.
 const IMPLICIT: &str = "logs/access.log";
 
-/// What access logs are made of.
-pub(super) struct Logs<'a> {
+/// Formats by name, and what the logs that use them need.
+pub(super) struct Formats<'a, S> {
     /// Templates and the form of their values, by name.
-    formats: BTreeMap<String, (Arc<Template>, Escape)>,
-    names: &'a Names<Exchange>,
+    formats: BTreeMap<String, (Arc<Template<S>>, Escape)>,
+    names: &'a Names<S>,
     /// Where relative names begin.
     prefix: &'a Path,
-    /// [`IMPLICIT`], once it has been asked for; within, `None` when it cannot be opened.
-    implicit: OnceCell<Option<Arc<LogFile>>>,
 }
 
-impl<'a> Logs<'a> {
+impl<'a, S: Subject> Formats<'a, S> {
     /// Looks the variables of all formats up.
     pub(super) fn new(
         lines: &[Format],
-        names: &'a Names<Exchange>,
+        names: &'a Names<S>,
         prefix: &'a Path,
         problems: &mut Vec<ConfError>,
     ) -> Self {
-        let combined =
-            Template::compile(COMBINED, names).expect("nginx's format has nginx's variables");
-        let combined = (Arc::new(combined), Escape::Default);
-        let mut formats = BTreeMap::from([("combined".to_owned(), combined)]);
+        let mut formats = BTreeMap::new();
         for line in lines {
             let text: String = line.parts.iter().map(Word::as_str).collect();
             match Template::compile(&text, names) {
@@ -50,16 +45,15 @@ impl<'a> Logs<'a> {
                 Err(bad) => problems.push(ConfError::unplaced(bad.to_string())),
             }
         }
-        Self { formats, names, prefix, implicit: OnceCell::new() }
+        Self { formats, names, prefix }
     }
 
-    /// The access logs of a location; its files are open when this returns.
+    /// The access logs of a block; their files are open when this returns.
     pub(super) fn access(
         &self,
-        lines: Option<&[AccessLine]>,
+        lines: &[AccessLine],
         problems: &mut Vec<ConfError>,
-    ) -> Vec<AccessLog> {
-        let Some(lines) = lines else { return self.implicit(problems).into_iter().collect() };
+    ) -> Vec<AccessLog<S>> {
         let mut logs = Vec::new();
         for line in lines {
             match self.open(line) {
@@ -73,7 +67,7 @@ impl<'a> Logs<'a> {
         logs
     }
 
-    fn open(&self, line: &AccessLine) -> Result<AccessLog, ConfError> {
+    fn open(&self, line: &AccessLine) -> Result<AccessLog<S>, ConfError> {
         let name = line.format.as_ref();
         let found = self.formats.get(name.map_or("combined", Word::as_str));
         let (format, escape) = found.ok_or_else(|| {
@@ -91,10 +85,46 @@ impl<'a> Logs<'a> {
         let file = line.open(self.prefix).map_err(ConfError::unplaced)?;
         Ok(AccessLog { format: Arc::clone(format), escape: *escape, file, condition })
     }
+}
+
+/// What access logs of `http` are made of: there is a format and a log that need no line.
+pub(super) struct Logs<'a> {
+    formats: Formats<'a, Exchange>,
+    /// [`IMPLICIT`], once it has been asked for; within, `None` when it cannot be opened.
+    implicit: OnceCell<Option<Arc<LogFile>>>,
+}
+
+impl<'a> Logs<'a> {
+    /// Looks the variables of all formats up.
+    pub(super) fn new(
+        lines: &[Format],
+        names: &'a Names<Exchange>,
+        prefix: &'a Path,
+        problems: &mut Vec<ConfError>,
+    ) -> Self {
+        let mut formats = Formats::new(lines, names, prefix, problems);
+        let combined =
+            Template::compile(COMBINED, names).expect("nginx's format has nginx's variables");
+        let combined = (Arc::new(combined), Escape::Default);
+        formats.formats.entry("combined".to_owned()).or_insert(combined);
+        Self { formats, implicit: OnceCell::new() }
+    }
+
+    /// The access logs of a location; their files are open when this returns.
+    pub(super) fn access(
+        &self,
+        lines: Option<&[AccessLine]>,
+        problems: &mut Vec<ConfError>,
+    ) -> Vec<AccessLog> {
+        match lines {
+            Some(lines) => self.formats.access(lines, problems),
+            None => self.implicit(problems).into_iter().collect(),
+        }
+    }
 
     /// The log of a configuration that asks for none. Unlike nginx, a start without it goes on.
     fn implicit(&self, problems: &mut Vec<ConfError>) -> Option<AccessLog> {
-        let path = self.prefix.join(IMPLICIT);
+        let path = self.formats.prefix.join(IMPLICIT);
         let file = self.implicit.get_or_init(|| match LogFile::open(&path) {
             Ok(file) => Some(file),
             Err(error) => {
@@ -104,7 +134,7 @@ impl<'a> Logs<'a> {
                 None
             }
         });
-        let (format, escape) = &self.formats["combined"];
+        let (format, escape) = &self.formats.formats["combined"];
         let (format, escape) = (Arc::clone(format), *escape);
         file.clone().map(|file| AccessLog { format, escape, file, condition: None })
     }

@@ -1,29 +1,30 @@
 //! Addresses: which servers are behind each, and by which names they are found there.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use nix::unistd::geteuid;
 
-use crate::conf::ConfError;
 use crate::conf::address::Host;
+use crate::conf::{ConfError, Span};
 use crate::engine::exchange::Exchange;
 use crate::http::listen::{DEFAULT_PORT, Listen};
+use crate::http::name_table::NameTable;
 use crate::http::server::{Server, Servers};
-use crate::modules::{HttpBlock, ServerBlock};
-use crate::regex::Matcher;
+use crate::modules::HttpBlock;
 use crate::snapshot::{Bind, ListenOptions, Listener};
 use crate::upstream::resolve::Answers;
 use crate::variable::Names;
 
 /// An address while its servers are collected.
-struct Place {
-    bind: Bind,
-    options: Option<ListenOptions>,
-    default: Option<usize>,
+pub(super) struct Place {
+    pub(super) bind: Bind,
+    pub(super) options: Option<ListenOptions>,
+    pub(super) default: Option<usize>,
     /// Positions among all servers.
-    servers: Vec<usize>,
+    pub(super) servers: Vec<usize>,
+    /// Whether connections begin with a PROXY header.
+    pub(super) proxy_protocol: bool,
 }
 
 /// The listeners, in the order in which the file names their addresses.
@@ -41,7 +42,10 @@ pub(super) fn listeners(
         }
         for line in &block.listen.lines {
             let added = binds(line, answers).and_then(|binds| {
-                binds.into_iter().try_for_each(|bind| add(&mut places, bind, line, at))
+                binds.into_iter().try_for_each(|bind| {
+                    let (options, is_default) = (line.options, line.is_default);
+                    add(&mut places, bind, options, is_default, &line.span, at).map(drop)
+                })
             });
             problems.extend(added.err());
         }
@@ -76,32 +80,43 @@ fn binds(line: &Listen, answers: &Answers) -> Result<Vec<Bind>, ConfError> {
 fn place(places: &mut Vec<Place>, bind: Bind) -> &mut Place {
     let found = places.iter().position(|it| it.bind == bind);
     let at = found.unwrap_or_else(|| {
-        places.push(Place { bind, options: None, default: None, servers: Vec::new() });
+        let (options, default, servers) = (None, None, Vec::new());
+        places.push(Place { bind, options, default, servers, proxy_protocol: false });
         places.len() - 1
     });
     &mut places[at]
 }
 
-/// Source: nginx `ngx_http.c`, `ngx_http_add_addresses` and `ngx_http_add_server`.
-fn add(places: &mut Vec<Place>, bind: Bind, line: &Listen, server: usize) -> Result<(), ConfError> {
-    let refuse = |text: String| Err(ConfError::new(text, line.span.clone()));
+/// Puts a server behind an address.
+///
+/// Source: nginx `ngx_http.c`, `ngx_http_add_addresses` and `ngx_http_add_server`, and the same of
+/// `ngx_stream.c`.
+pub(super) fn add<'p>(
+    places: &'p mut Vec<Place>,
+    bind: Bind,
+    options: Option<ListenOptions>,
+    is_default: bool,
+    span: &Span,
+    server: usize,
+) -> Result<&'p mut Place, ConfError> {
+    let refuse = |text: String| Err(ConfError::new(text, span.clone()));
     let place = place(places, bind);
     if place.servers.contains(&server) {
         return refuse(format!("a duplicate listen {}", place.bind));
     }
-    if let Some(options) = line.options
+    if let Some(options) = options
         && place.options.replace(options).is_some()
     {
         return refuse(format!("duplicate listen options for {}", place.bind));
     }
-    if line.is_default && place.default.is_some() {
+    if is_default && place.default.is_some() {
         return refuse(format!("a duplicate default server for {}", place.bind));
     }
-    if line.is_default {
+    if is_default {
         place.default = Some(place.servers.len());
     }
     place.servers.push(server);
-    Ok(())
+    Ok(place)
 }
 
 fn listener(
@@ -111,71 +126,16 @@ fn listener(
     variables: &Names<Exchange>,
     problems: &mut Vec<ConfError>,
 ) -> Listener {
-    let Place { bind, options, default, servers: positions } = place;
+    let Place { bind, options, default, servers: positions, .. } = place;
     let default = default.unwrap_or_default();
     let block = |at: usize| &http.servers[positions[at]];
     let entrance = block(default).entrance.clone().within(&http.entrance).compile();
-    let mut found = Servers {
-        entrance,
-        servers: positions.iter().map(|it| Arc::clone(&servers[*it])).collect(),
-        default,
-        exact: HashMap::new(),
-        leading: HashMap::new(),
-        trailing: HashMap::new(),
-        regexes: Vec::new(),
-    };
+    let mut names = NameTable::default();
     for at in 0..positions.len() {
-        names(block(at), at, &bind, &mut found, problems);
-        let expressions = block(at).names.regexes.iter();
-        found.regexes.extend(expressions.map(|(_, it)| (Matcher::new(it, variables), at)));
+        let is_alone = positions.len() == 1;
+        names.enter(&block(at).names, at, &bind, is_alone, variables, problems);
     }
-    Listener { bind, options: options.unwrap_or_default(), servers: found }
-}
-
-/// Source: nginx `ngx_http.c`, `ngx_http_server_names`, and `ngx_hash.c`, `ngx_hash_add_key`.
-fn names(
-    block: &ServerBlock,
-    at: usize,
-    bind: &Bind,
-    servers: &mut Servers,
-    problems: &mut Vec<ConfError>,
-) {
-    for (name, word) in block.names.lower() {
-        let mut conflict = |it: &mut HashMap<Vec<u8>, usize>, key: &[u8]| {
-            if it.contains_key(key) {
-                let text = format!("conflicting server name \"{name}\" on {bind}, ignored");
-                problems.push(ConfError::unplaced(text).warning());
-            } else {
-                it.insert(key.to_vec(), at);
-            }
-        };
-        let bytes = name.as_bytes();
-        match bytes {
-            [b'~', ..] => {}
-            [b'.', rest @ ..] if is_plain(rest) => {
-                conflict(&mut servers.exact, rest);
-                servers.leading.entry(bytes.to_vec()).or_insert(at);
-            }
-            [b'*', rest @ ..] if is_plain(rest) => conflict(&mut servers.leading, rest),
-            [rest @ .., b'*'] if rest.ends_with(b".") && is_plain(rest) => {
-                conflict(&mut servers.trailing, rest);
-            }
-            _ if is_plain(bytes) => conflict(&mut servers.exact, bytes),
-            // A single server of an address is never looked up by its names.
-            _ if servers.servers.len() > 1 => {
-                let text = format!("invalid server name or wildcard \"{name}\" on {bind}");
-                let problem = ConfError::unplaced(text);
-                problems.push(match word {
-                    Some(word) => problem.with_help(format!("it stands in {}", word.span)),
-                    None => problem,
-                });
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whether a name has no star, and no two dots in a row.
-fn is_plain(name: &[u8]) -> bool {
-    !name.contains(&b'*') && !name.windows(2).any(|it| it == b"..")
+    let servers = positions.iter().map(|it| Arc::clone(&servers[*it])).collect();
+    let servers = Servers { entrance, servers, default, names };
+    Listener { bind, options: options.unwrap_or_default(), servers }
 }

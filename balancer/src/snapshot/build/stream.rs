@@ -1,33 +1,48 @@
 //! `stream`: its servers, their groups and logs, and the addresses they listen on.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::formats;
+use super::formats::{self, Formats};
+use super::listeners::{Place, add};
 use super::upstreams::Groups;
 use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::{ConfError, Word};
+use crate::http::limit_zone::Zone;
+use crate::http::name_table::NameTable;
 use crate::http::proxy_pass::rows::Target;
-use crate::logs::rows::{AccessLine, Escape};
 use crate::modules::stream::{StreamBlock, StreamScope, StreamServerBlock};
-use crate::snapshot::{Bind, StreamListener};
+use crate::snapshot::{Bind, Snapshot, StreamListener};
+use crate::stream::core::Handler;
 use crate::stream::listen::Listen;
-use crate::stream::log::AccessLog;
-use crate::stream::variable::Template;
-use crate::stream::{Content, Server};
+use crate::stream::pass::Pass;
+use crate::stream::proxy::aim::{self, Dynamic};
+use crate::stream::session::Session;
+use crate::stream::upstream::Habits;
+use crate::stream::{Content, Server, Servers};
 use crate::upstream::resolve::Answers;
+use crate::variable::{Definitions, Names, compile, has_variables};
 
 /// Shows the host of every name in the block.
 pub(super) fn names(stream: &StreamBlock, add: &mut dyn FnMut(&Host)) {
-    stream.upstreams.iter().flat_map(|it| &it.servers).for_each(|it| add(&it.address.host));
+    let lines = stream.upstreams.iter().flat_map(|it| &it.servers);
+    // Names that are followed are not the system's to know.
+    lines.filter(|it| !it.resolve).for_each(|it| add(&it.address.host));
+    let of_groups = stream.upstreams.iter().map(|it| &it.resolver);
+    let of_servers = stream.servers.iter().map(|it| &it.scope.resolver);
+    let resolvers = of_groups.chain(of_servers).chain([&stream.scope.resolver]);
+    let resolvers = resolvers.filter_map(|it| it.resolver.as_ref());
+    resolvers.flat_map(|it| &it.servers).for_each(|(it, _)| add(&it.host));
     stream.servers.iter().flat_map(|it| &it.listen.lines).for_each(|it| add(&it.address.host));
-    for target in stream.servers.iter().filter_map(|it| it.own.target.as_ref()) {
-        let address = Address::parse(target, Purpose::Peer);
+    for server in &stream.servers {
+        let Some(Handler::Proxy(target)) = &server.own.handler else { continue };
+        if has_variables(target.as_bytes()) {
+            continue;
+        }
         let is_group =
             |name: &str| stream.upstreams.iter().any(|it| it.name.eq_ignore_ascii_case(name));
-        match address.map(|it| it.host) {
+        match Address::parse(target, Purpose::Peer).map(|it| it.host) {
             Ok(Host::Name(name)) if is_group(&name) => {}
             Ok(host) => add(&host),
             Err(_) => {}
@@ -38,9 +53,12 @@ pub(super) fn names(stream: &StreamBlock, add: &mut dyn FnMut(&Host)) {
 /// Compiles the block.
 pub(super) struct Compiler<'a> {
     stream: &'a StreamBlock,
-    formats: BTreeMap<String, (Arc<Template>, Escape)>,
-    /// What sessions are hashed by, by group.
-    keys: Vec<(String, Arc<Template>)>,
+    variables: &'a Names<Session>,
+    definitions: Arc<Definitions<Session>>,
+    formats: Formats<'a, Session>,
+    habits: Arc<Habits>,
+    /// Those of `limit_conn`.
+    pub(super) zones: Vec<Arc<Zone<Session>>>,
     prefix: &'a Path,
     /// The groups asked for.
     pub(super) groups: Groups<'a>,
@@ -49,112 +67,105 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(stream: &'a StreamBlock, groups: Groups<'a>, prefix: &'a Path) -> Self {
+    pub(super) fn new(
+        stream: &'a StreamBlock,
+        variables: &'a Names<Session>,
+        groups: Groups<'a>,
+        previous: Option<&Snapshot>,
+        prefix: &'a Path,
+    ) -> Self {
         let mut problems = Vec::new();
-        let mut formats = BTreeMap::new();
-        for line in &stream.formats.formats {
-            let text: String = line.parts.iter().map(Word::as_str).collect();
-            match Template::compile(&text, &line.name) {
-                Ok(format) => {
-                    formats.insert(line.name.to_string(), (Arc::new(format), line.escape));
-                }
-                Err(problem) => problems.push(problem),
-            }
-        }
-        let mut keys = Vec::new();
-        for block in &stream.upstreams {
-            let Some(key) = block.method.as_ref().and_then(|it| it.key.as_ref()) else { continue };
-            match Template::compile(key, key) {
-                Ok(key) => keys.push((block.name.to_string(), Arc::new(key))),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        Self { stream, formats, keys, prefix, groups, problems }
+        let mut definitions = stream.variables.compile(variables, &mut problems);
+        stream.servers.iter().for_each(|it| it.set.define(variables, &mut definitions));
+        let definitions = Arc::new(definitions);
+        let formats = Formats::new(&stream.formats.formats, variables, prefix, &mut problems);
+        let habits = Arc::new(Habits::compile(&stream.upstreams, variables, &mut problems));
+        let zones = previous.map_or(&[][..], |it| &it.stream_zones);
+        let zones = stream.zones.compile(zones, variables);
+        let zones = zones.map_err(|it| problems.push(it)).unwrap_or_default();
+        Self { stream, variables, definitions, formats, habits, zones, prefix, groups, problems }
     }
 
     /// The listeners, in the order of the file.
     pub(super) fn listeners(&mut self, answers: &Answers) -> Vec<StreamListener> {
-        let mut listeners: Vec<StreamListener> = Vec::new();
-        let mut taken = BTreeSet::new();
-        for block in &self.stream.servers {
-            let server = match self.server(block) {
-                Ok(server) => Arc::new(server),
-                Err(problem) => {
-                    self.problems.push(problem);
-                    continue;
-                }
-            };
+        let (mut places, mut servers) = (Vec::new(), Vec::new());
+        for (at, block) in self.stream.servers.iter().enumerate() {
+            match self.server(block) {
+                Ok(server) => servers.push(Arc::new(server)),
+                Err(problem) => self.problems.push(problem),
+            }
             for line in &block.listen.lines {
-                let found = match binds(line, answers) {
-                    Ok(found) => found,
-                    Err(problem) => {
-                        self.problems.push(problem);
-                        continue;
-                    }
-                };
-                for bind in found {
-                    if !taken.insert(bind.clone()) {
-                        let text = format!("a duplicate listen {bind}");
-                        self.problems.push(ConfError::new(text, line.span.clone()));
-                        continue;
-                    }
-                    listeners.push(StreamListener {
-                        bind,
-                        options: line.options,
-                        proxy_protocol: line.proxy_protocol,
-                        server: Arc::clone(&server),
-                    });
-                }
+                let added = binds(line, answers).and_then(|binds| {
+                    binds.into_iter().try_for_each(|bind| {
+                        let (options, is_default) = (line.options, line.is_default);
+                        let place = add(&mut places, bind, options, is_default, &line.span, at)?;
+                        place.proxy_protocol |= line.proxy_protocol;
+                        Ok(())
+                    })
+                });
+                self.problems.extend(added.err());
             }
         }
-        listeners
+        if servers.len() < self.stream.servers.len() {
+            // What is wrong with them has been told.
+            return Vec::new();
+        }
+        places.into_iter().map(|it| self.listener(it, &servers)).collect()
+    }
+
+    fn listener(&mut self, place: Place, servers: &[Arc<Server>]) -> StreamListener {
+        let Place { bind, options, default, servers: positions, proxy_protocol } = place;
+        let is_alone = positions.len() == 1;
+        let mut names = NameTable::default();
+        for (at, position) in positions.iter().enumerate() {
+            let own = &self.stream.servers[*position].names;
+            names.enter(own, at, &bind, is_alone, self.variables, &mut self.problems);
+        }
+        let servers = positions.iter().map(|it| Arc::clone(&servers[*it])).collect();
+        let servers = Servers { servers, default: default.unwrap_or_default(), names };
+        StreamListener { bind, options: options.unwrap_or_default(), proxy_protocol, servers }
     }
 
     fn server(&mut self, block: &StreamServerBlock) -> Result<Server, ConfError> {
         let scope = block.scope.clone().within(&self.stream.scope);
-        let content = match (&block.own.target, &block.own.answer) {
-            (Some(target), _) => self.proxy(&scope, target)?,
-            (None, Some(word)) => Content::Return(Template::compile(word, word)?),
-            (None, None) => {
-                return Err(ConfError::new("no handler for server", block.span.clone()));
-            }
+        let content = match &block.own.handler {
+            Some(Handler::Proxy(target)) => self.proxy(&scope, target)?,
+            Some(Handler::Return(word)) => Content::Return(compile(word, self.variables)?),
+            Some(Handler::Pass(word)) => Content::Pass(Pass::compile(word, self.variables)?),
+            None => return Err(ConfError::new("no handler for server", block.span.clone())),
         };
         let lines = scope.logs.access().unwrap_or_default();
         Ok(Server {
-            proxy_protocol_timeout: scope.core.proxy_protocol_timeout(),
-            rules: scope.access.rules.0,
-            trusted: scope.access.trusted,
-            content,
+            name: block.names.first(),
+            definitions: Arc::clone(&self.definitions),
             error_logs: formats::errors(&scope.logs.errors, self.prefix)?,
-            logs: lines.iter().map(|it| self.log(it)).collect::<Result<_, _>>()?,
+            proxy_protocol_timeout: scope.core.proxy_protocol_timeout(),
+            trusted: scope.access.trusted,
+            assignments: block.set.compile(self.variables)?,
+            limit_conn: scope.limit_conn.compile(&self.zones)?,
+            rules: scope.access.rules.0,
+            preread: scope.core.preread(),
+            content,
+            logs: self.formats.access(lines, &mut self.problems),
         })
     }
 
     fn proxy(&mut self, scope: &StreamScope, word: &Word) -> Result<Content, ConfError> {
-        let address = Address::parse(word, Purpose::Peer)
-            .map_err(|it| word.refuse(format!("{it} in upstream \"{word}\"")))?;
-        let target = Target { address, authority: word.to_string(), word: word.clone() };
-        let upstream = self.groups.of_target(&target)?;
-        let key = self.keys.iter().find(|it| it.0 == upstream.name).map(|it| Arc::clone(&it.1));
-        Ok(Content::Proxy(Box::new(scope.proxy.compile(upstream, key))))
-    }
-
-    fn log(&self, line: &AccessLine) -> Result<AccessLog, ConfError> {
-        let word = line.format.as_ref().unwrap_or(&line.path);
-        let found = self.formats.get(word.as_str());
-        let (format, escape) =
-            found.ok_or_else(|| word.refuse(format!("unknown log format \"{word}\"")))?;
-        if line.path.contains('$') || line.gzip.is_some() {
-            let text = format!("invalid parameter \"{}\"", line.path);
-            let help = "this version logs to plain files whose names are known at the start";
-            return Err(line.path.refuse(text).with_help(help));
-        }
-        let condition = line.condition.as_ref();
-        let condition = condition
-            .map(|it| Template::compile(it.parameter("if").unwrap_or_default(), it))
-            .transpose()?;
-        let file = line.open(self.prefix).map_err(ConfError::unplaced)?;
-        Ok(AccessLog { format: Arc::clone(format), escape: *escape, file, condition })
+        let target = if has_variables(word.as_bytes()) {
+            aim::Target::Variable(Dynamic {
+                text: compile(word, self.variables)?,
+                directory: Arc::clone(&self.groups.directory),
+                resolver: self.groups.resolvers.of(&scope.resolver)?,
+                patience: scope.resolver.patience(),
+            })
+        } else {
+            let address = Address::parse(word, Purpose::Peer)
+                .map_err(|it| word.refuse(format!("{it} in upstream \"{word}\"")))?;
+            let target = Target { address, authority: word.to_string(), word: word.clone() };
+            aim::Target::Group(self.groups.of_target(&target)?)
+        };
+        let proxy = scope.proxy.compile(target, &self.habits, self.variables)?;
+        Ok(Content::Proxy(Box::new(proxy)))
     }
 }
 

@@ -83,24 +83,34 @@ impl Settings {
 
 const WITHIN: &[Block] = &[Block::Upstream, Block::Http, Block::Server, Block::Location];
 
-/// The rows.
-pub const ROWS: &[Row<Settings>] = &[
-    Row {
-        name: "resolver",
-        within: WITHIN,
-        arguments: 1..=MANY,
-        effect: Effect::Set(Settings::resolver),
-    },
-    Row {
-        name: "resolver_timeout",
-        within: WITHIN,
-        arguments: 1..=1,
-        effect: Effect::Set(|it, directive| {
-            it.timeout = Some(directive.milliseconds()?);
-            Ok(())
-        }),
-    },
-];
+/// Directives of `http` and the blocks within.
+pub const ROWS: &[Row<Settings>] = &rows(WITHIN);
+
+/// Directives of `stream` and its servers.
+pub const STREAM_ROWS: &[Row<Settings>] = &rows(&[Block::Stream, Block::StreamServer]);
+
+/// Directives of `upstream` in `stream`.
+pub const STREAM_UPSTREAM_ROWS: &[Row<Settings>] = &rows(&[Block::StreamUpstream]);
+
+const fn rows(within: &'static [Block]) -> [Row<Settings>; 2] {
+    [
+        Row {
+            name: "resolver",
+            within,
+            arguments: 1..=MANY,
+            effect: Effect::Set(Settings::resolver),
+        },
+        Row {
+            name: "resolver_timeout",
+            within,
+            arguments: 1..=1,
+            effect: Effect::Set(|it, directive| {
+                it.timeout = Some(directive.milliseconds()?);
+                Ok(())
+            }),
+        },
+    ]
+}
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,8 @@ static NORMAL: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"^< Date: .{29}$", "< Date: DATE"),
         (r"nginx/1\.(22\.1|31\.4)", "nginx/VERSION"),
         (r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]", "[TIME]"),
+        (r"client 127\.0\.0\.1:\d+ connected", "client CLIENT connected"),
+        (r"proxy 127\.0\.0\.1:\d+ connected", "proxy OWN connected"),
         (r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] \d+#\d+: (\*\d+ )?", "[$1] "),
     ]
     .into_iter()

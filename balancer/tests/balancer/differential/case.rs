@@ -5,6 +5,7 @@
 //! --- server                    lines of one server that listens on %PORT%
 //! --- http                      lines of the http block
 //! --- main                      lines outside of every block
+//! --- stream                    lines of the stream block; upstreams then speak no HTTP
 //! --- file html/a.txt           a file below the folder %DIR%
 //! --- upstream u1 FLAGS         next answer of the upstream %u1%; its last one is repeated
 //! --- get                       requests, each `[METHOD] TARGET [| Name: value]…`
@@ -19,7 +20,12 @@
 //! listens. Flags of an upstream: `keep` waits for another request, else the connection ends;
 //! `reset` resets it; `hang` answers nothing; `early` answers before the body is read; `echo`
 //! sends back what comes after the answer. Flags of a client: `half` ends its side after the last
-//! byte, `leave` closes once an upstream was asked.
+//! byte, `leave` closes once an upstream was asked, `second` goes to %PORT2%, `after N` waits for N
+//! bytes before its last piece.
+//!
+//! With a `stream` block an upstream sends its answer as soon as it is connected to (`ask`: after
+//! the first bytes it gets) and ends its side (`keep`: does not); what it gets is told at the end,
+//! connection by connection.
 
 use std::path::Path;
 
@@ -32,6 +38,7 @@ pub(super) struct Case {
     pub(super) title: String,
     pub(super) main: String,
     pub(super) http: String,
+    pub(super) stream: String,
     pub(super) files: Vec<(String, Vec<u8>)>,
     pub(super) upstreams: Vec<(String, Vec<Script>)>,
     pub(super) talks: Vec<Talk>,
@@ -75,6 +82,7 @@ impl Case {
                     case.http += &format!("server {{\nlisten 127.0.0.1:%PORT%;\n{text}\n}}\n");
                 }
                 "http" => case.http += &format!("{text}\n"),
+                "stream" => case.stream += &format!("{text}\n"),
                 "main" => case.main += &format!("{text}\n"),
                 "file" => {
                     let parts = unescape(text, "\n").concat();

@@ -11,7 +11,7 @@ use super::account::Account;
 use super::case::{Case, Talk};
 use super::server::{Program, Server};
 use super::upstream::{Asked, Upstream};
-use crate::support::free_port;
+use crate::support::{eventually, free_port};
 
 /// Between two pieces that shall arrive apart.
 pub(super) const PAUSE: Duration = Duration::from_millis(60);
@@ -49,7 +49,9 @@ fn try_play(case: &Case, program: &Program) -> Option<Account> {
     let upstreams: Vec<_> = case
         .upstreams
         .iter()
-        .map(|(name, scripts)| (name.clone(), Upstream::start(name, scripts, &asked)))
+        .map(|(name, scripts)| {
+            (name.clone(), Upstream::start(name, scripts, &asked, !case.stream.is_empty()))
+        })
         .collect();
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let mut names: Vec<(String, String)> = upstreams
@@ -75,11 +77,21 @@ fn try_play(case: &Case, program: &Program) -> Option<Account> {
         let second = talk.flags.iter().any(|it| it == "second");
         let received = converse(talk, ports[usize::from(second)], &names, &asked, before);
         account.talk(&talk.label, &received);
+        if !case.stream.is_empty() {
+            continue;
+        }
         for (name, bytes) in &asked.lock().unwrap()[before..] {
             account.asked(name, bytes);
         }
     }
     server.end();
+    if !case.stream.is_empty() {
+        let is_over = || !upstreams.iter().any(|(_, it)| it.is_serving());
+        eventually("connections to upstreams end", is_over);
+        for (name, bytes) in &*asked.lock().unwrap() {
+            account.asked(name, bytes);
+        }
+    }
     account.logs(folder.path());
     Some(account)
 }
@@ -119,6 +131,11 @@ fn converse(
     for (n, part) in talk.parts.iter().enumerate() {
         if 0 < n {
             thread::sleep(PAUSE);
+        }
+        let wanted = talk.flags.iter().skip_while(|it| *it != "after").nth(1);
+        if let Some(wanted) = wanted.filter(|_| n + 1 == talk.parts.len()) {
+            let wanted: usize = wanted.parse().unwrap();
+            eventually("the first answer comes", || wanted <= received.lock().unwrap().0.len());
         }
         let part = names.iter().fold(part.clone(), |it, (k, v)| replace(&it, k.as_bytes(), v));
         // A server that has closed already is seen by what it sent.

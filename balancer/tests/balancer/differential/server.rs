@@ -18,17 +18,20 @@ pub(super) struct Program {
     /// Lines that make the installed version's defaults those of the version we follow, and name
     /// folders that this user may write.
     http: &'static str,
+    /// What a `stream` block needs.
+    stream: &'static str,
 }
 
 pub(super) fn nginx() -> Program {
     Program {
         path: "nginx",
         http: "client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\nproxy_http_version 1.1; proxy_set_header Connection '';",
+        stream: "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n",
     }
 }
 
 pub(super) fn balancer() -> Program {
-    Program { path: env!("CARGO_BIN_EXE_balancer"), http: "" }
+    Program { path: env!("CARGO_BIN_EXE_balancer"), http: "", stream: "" }
 }
 
 /// One that runs and ends with this guard.
@@ -46,9 +49,13 @@ impl Server {
         folder: &Path,
         fill: &dyn Fn(&str) -> String,
     ) -> Result<Self, String> {
-        let Program { path, http } = program;
+        let Program { path, http, stream } = program;
+        let (modules, stream) = match case.stream.as_str() {
+            "" => ("", String::new()),
+            lines => (*stream, format!("stream {{\n{lines}}}\n")),
+        };
         let text = format!(
-            "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log error.log {};\n{}events {{}}\nhttp {{\n{http}\naccess_log access.log;\n{}}}\n",
+            "{modules}daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log error.log {};\n{}events {{}}\n{stream}http {{\n{http}\naccess_log access.log;\n{}}}\n",
             case.level, case.main, case.http
         );
         fs::create_dir_all(folder.join("conf")).unwrap();

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,11 +18,13 @@ pub(super) type Asked = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 pub(super) struct Upstream {
     pub(super) port: u16,
     is_closing: Arc<Mutex<bool>>,
+    serving: Arc<AtomicUsize>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Upstream {
-    pub(super) fn start(name: &str, scripts: &[Script], asked: &Asked) -> Self {
+    /// `is_raw` where it speaks no HTTP.
+    pub(super) fn start(name: &str, scripts: &[Script], asked: &Asked, is_raw: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let is_closing = Arc::new(Mutex::new(false));
@@ -32,6 +35,8 @@ impl Upstream {
             asked: Arc::clone(asked),
         });
         let ends = Arc::clone(&is_closing);
+        let serving = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&serving);
         let acceptor = thread::spawn(move || {
             for stream in listener.incoming() {
                 if *ends.lock().unwrap() {
@@ -39,10 +44,30 @@ impl Upstream {
                 }
                 let Ok(stream) = stream else { continue };
                 let one = Arc::clone(&one);
-                thread::spawn(move || one.serve(stream));
+                if !is_raw {
+                    thread::spawn(move || one.serve(stream));
+                    continue;
+                }
+                let place = {
+                    let mut asked = one.asked.lock().unwrap();
+                    asked.push((one.name.clone(), Vec::new()));
+                    asked.len() - 1
+                };
+                let script = one.take_script();
+                let count = Arc::clone(&count);
+                count.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    one.serve_raw(stream, &script, place);
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { port, is_closing, acceptor: Some(acceptor) }
+        Self { port, is_closing, serving, acceptor: Some(acceptor) }
+    }
+
+    /// Whether a connection without HTTP has not ended yet.
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -115,6 +140,42 @@ impl One {
                 return;
             }
         }
+    }
+
+    /// Serves one connection without HTTP to its end; what it brings goes to its place.
+    fn serve_raw(&self, mut stream: TcpStream, script: &Script, place: usize) {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let has = |flag: &str| script.flags.iter().any(|it| it == flag);
+        let mut input = Vec::new();
+        let mut fill = |stream: &mut TcpStream| {
+            input.clear();
+            let is_open = fill(stream, &mut input);
+            self.asked.lock().unwrap()[place].1.extend_from_slice(&input);
+            if is_open && has("echo") {
+                return stream.write_all(&input).is_ok();
+            }
+            is_open
+        };
+        if has("ask") && !fill(&mut stream) {
+            return;
+        }
+        for (n, part) in script.parts.iter().enumerate() {
+            if 0 < n {
+                thread::sleep(PAUSE);
+            }
+            if stream.write_all(part).is_err() {
+                break;
+            }
+        }
+        if has("reset") {
+            thread::sleep(PAUSE);
+            return reset(&stream);
+        }
+        if !has("keep") {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        while fill(&mut stream) {}
     }
 
     fn take_script(&self) -> Script {
