@@ -81,7 +81,10 @@ impl Connection<'_> {
     pub(super) async fn invite(&mut self, exchange: &mut Exchange, location: &Location) {
         if std::mem::take(&mut exchange.request.expects_continue) {
             // A client that is gone is met again when the answer is sent.
-            let _ = self.send(b"HTTP/1.1 100 Continue\r\n\r\n", location.core.send_timeout).await;
+            let line = b"HTTP/1.1 100 Continue\r\n\r\n";
+            let sent = self.send(line, location.core.send_timeout).await;
+            // nginx counts them for the body of the answer.
+            exchange.sent += sent.unwrap_or_default();
         }
     }
 
@@ -221,18 +224,25 @@ fn returned(
     let target = exchange.redirect.take();
     match (&answer.text, answer.status) {
         (_, 204) => (204, None, String::new(), None),
-        (Some(_), status) => {
-            let kind = location.core.content_type(&exchange.path).to_owned();
-            (status, Some(text), kind, target)
-        }
+        (Some(_), status) => (status, Some(text), kind_of(exchange, location), target),
         (None, status @ 400..) if let Some(page) = page(status) => {
             (status, Some(page), "text/html".to_owned(), None)
         }
         (None, status) => {
             let is_redirect = matches!(status, 301..=303 | 307 | 308);
-            let kind = if is_redirect { "" } else { location.core.content_type(&exchange.path) };
-            (status, Some(Vec::new()), kind.to_owned(), None)
+            let kind = if is_redirect { String::new() } else { kind_of(exchange, location) };
+            (status, Some(Vec::new()), kind, None)
         }
+    }
+}
+
+/// The type of what a path stands for, unless an answer that led here has named it.
+///
+/// Source: nginx `ngx_http_core_module.c`, `ngx_http_set_content_type`.
+pub(super) fn kind_of(exchange: &Exchange, location: &Location) -> String {
+    match exchange.kept_type.as_str() {
+        "" => location.core.content_type(&exchange.path).to_owned(),
+        kept => kept.to_owned(),
     }
 }
 

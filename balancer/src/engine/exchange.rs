@@ -127,6 +127,12 @@ pub struct Exchange {
     pub binding_cookie: Vec<u8>,
     /// What the request said it is bound to.
     pub bound: Bound,
+    /// The type that an answer with `X-Accel-Redirect` has named; empty where none did.
+    pub kept_type: String,
+    /// What was being done with an upstream, for the error log; empty before one.
+    pub doing: &'static str,
+    /// What the error log says more of a failed attempt.
+    pub detail: String,
     /// Early hints that were not sent yet.
     pub hints: Vec<u8>,
     /// Variables that the configuration defines.
@@ -204,6 +210,9 @@ impl Exchange {
         self.spooled = None;
         self.has_streamed = false;
         self.kept_fields.clear();
+        self.kept_type.clear();
+        self.detail.clear();
+        self.doing = "";
         self.binding_cookie.clear();
         self.hints.clear();
         self.bound = Bound::default();

@@ -27,6 +27,7 @@ mod aim;
 mod body;
 mod divert;
 mod download;
+mod part;
 mod settle;
 mod upload;
 
@@ -86,6 +87,9 @@ impl Connection<'_> {
         proxy: &'s Proxy,
     ) -> Outcome<'s> {
         exchange.proxy_uri = None;
+        // What the answer before it said is known until here, as in nginx.
+        exchange.response.clear();
+        exchange.reply.restart();
         let body = match self.take_body(exchange, location, proxy).await {
             Ok(body) => body,
             Err(abort) => return Self::abort(exchange, abort),
@@ -183,8 +187,6 @@ impl Connection<'_> {
                         if let Some(action) = divert::divert(exchange, request, lease.began) {
                             divert::finish(exchange, request, lease);
                             exchange.out = upload.into_head();
-                            exchange.response.clear();
-                            exchange.reply.restart();
                             exchange.input.at = exchange.input.head;
                             return Ok(Outcome::Answer(action));
                         }
@@ -274,9 +276,15 @@ fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
         lease.finish(Event::Abandoned { head: None, total }, now);
         return stop;
     };
+    exchange.doing = failure.action;
     // An answer whose status is a failure is nothing to write about.
     if failure.reason != Reason::Status {
-        logs::note(Level::Error, exchange, failure.text, failure.action);
+        let detail = std::mem::take(&mut exchange.detail);
+        let text = match detail.as_str() {
+            "" => failure.text,
+            _ => &format!("{}: \"{detail}\"", failure.text),
+        };
+        logs::note(Level::Error, exchange, text, failure.action);
     }
     let backend = lease.backend.clone();
     add(&backend.counters.failures[failure.reason as usize], 1);

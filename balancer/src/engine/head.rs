@@ -15,6 +15,8 @@ use crate::engine::h1::write;
 pub struct Head {
     /// The three digits of the status line.
     pub status: u16,
+    /// Whether not even the blank before the words is sent.
+    pub omits_blank: bool,
     /// The words after them.
     pub reason: Vec<u8>,
     /// Whether `Server` stands among the lines.
@@ -144,6 +146,10 @@ impl Head {
     pub fn write(&self, server: &str, out: &mut Vec<u8>) {
         out.reserve(self.fields.len() + 384);
         write::status_line(out, self.status, &self.reason);
+        if self.omits_blank {
+            out.truncate(out.len() - 3);
+            out.extend_from_slice(b"\r\n");
+        }
         if !self.has_server {
             write::field(out, b"Server", server.as_bytes());
         }

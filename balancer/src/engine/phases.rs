@@ -99,7 +99,7 @@ impl Connection<'_> {
                     let Some(named) = server.named.get(&name) else {
                         let name = String::from_utf8_lossy(&name).into_owned();
                         let text = format!("could not find named location \"{name}\"");
-                        logs::note(Level::Error, exchange, &text, "");
+                        logs::note(Level::Error, exchange, &text, exchange.doing);
                         action = Some(Action::Status(500));
                         continue;
                     };

@@ -64,6 +64,8 @@ pub struct Relay {
     /// Sent last: what closes a chunk or the body.
     after: &'static [u8],
     over: bool,
+    /// Where what is sent of the body begins and ends, where that is not all of it.
+    window: Option<(u64, u64)>,
     /// Everything sent so far, framing included, in bytes.
     pub sent: u64,
     /// Bytes of the body taken from the source so far.
@@ -92,6 +94,7 @@ impl Relay {
             data: 0..0,
             after: b"",
             over: false,
+            window: None,
             sent: 0,
             taken: 0,
             waiting: Waiting::Sink,
@@ -103,6 +106,13 @@ impl Relay {
     pub fn coded(mut self, coding: Option<Box<Coding>>) -> Self {
         self.chunked &= coding.is_none();
         self.coding = coding;
+        self
+    }
+
+    /// Sends a part of the body only.
+    #[must_use]
+    pub fn cut(mut self, window: Option<(u64, u64)>) -> Self {
+        self.window = window;
         self
     }
 
@@ -292,6 +302,13 @@ impl Relay {
             }
         }
         self.data = start..end;
+        if let Some((first, last)) = self.window {
+            let before = self.taken - (end - start) as u64;
+            let within = |it: u64| {
+                usize::try_from(it.saturating_sub(before)).map_or(end, |it| end.min(start + it))
+            };
+            self.data = within(first)..within(last);
+        }
         if let Some(coding) = &mut self.coding {
             let then = if self.over { Then::End } else { Then::More };
             coding.encode(&input.bytes[self.data.clone()], then, &mut self.before)?;

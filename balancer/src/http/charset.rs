@@ -5,6 +5,7 @@ use crate::engine::exchange::Exchange;
 use crate::http::mime::Kinds;
 use crate::http::variable::{Template, compile};
 use crate::http::{EVERYWHERE, WITH_IF, put};
+use crate::logs::{self, Level};
 use crate::variable::Names;
 
 /// What one block sets; `None` asks the enclosing block.
@@ -86,6 +87,9 @@ impl Charset {
         let head = &exchange.head;
         // `X-Accel-Charset` has said it already.
         if !head.charset.is_empty() {
+            if !head.charset.eq_ignore_ascii_case(&self.name.value(exchange)) {
+                refuse(exchange);
+            }
             return;
         }
         let is_wanted =
@@ -95,10 +99,40 @@ impl Charset {
             return;
         }
         let name = self.name.value(exchange);
-        let head = &mut exchange.head;
         let length = head.kind().len();
+        let named = &head.content_type[length..];
+        let is_same = named.len() >= name.len()
+            && named[named.len() - name.len()..].eq_ignore_ascii_case(&name);
+        if head.names_charset() && !is_same {
+            // Only a `charset_map` could turn one into the other.
+            let at = memchr::memchr(b'=', named).map_or(0, |it| it + 1);
+            let text = format!(
+                "no \"charset_map\" between the charsets \"{}\" and \"{}\"",
+                String::from_utf8_lossy(&named[at..]),
+                String::from_utf8_lossy(&name),
+            );
+            return logs::note(
+                Level::Error,
+                exchange,
+                &text,
+                "reading response header from upstream",
+            );
+        }
+        let head = &mut exchange.head;
         head.content_type.truncate(length);
         head.charset = name;
+    }
+}
+
+/// Forgets the charset that `X-Accel-Charset` asks for.
+///
+/// Source: nginx `ngx_http_charset_filter_module.c`, `ngx_http_destination_charset`; one is known
+/// if a `charset` names it.
+pub fn refuse(exchange: &mut Exchange) {
+    let charset = std::mem::take(&mut exchange.head.charset);
+    if !charset.is_empty() && !exchange.head.content_type.is_empty() {
+        let text = format!("unknown charset \"{}\" to override", String::from_utf8_lossy(&charset));
+        logs::note(Level::Error, exchange, &text, "reading response header from upstream");
     }
 }
 
@@ -128,7 +162,8 @@ mod tests {
         check(false, 200, "image/png", "image/png");
         check(false, 301, "text/html", "text/html");
         check(false, 200, "text/html; charset=x", "text/html; charset=x");
-        check(true, 200, "text/html; charset=x", "text/html; charset=utf-8");
+        check(true, 200, "text/html; charset=x", "text/html; charset=x");
+        check(true, 200, "text/html; charset=UTF-8", "text/html; charset=utf-8");
         check(false, 200, "", "");
     }
 }

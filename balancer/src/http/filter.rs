@@ -4,7 +4,7 @@ use crate::conf::ConfError;
 use crate::engine::coding::{Coding, NotPacked, Packing, Then};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::request::Version;
-use crate::http::charset::Charset;
+use crate::http::charset::{self, Charset};
 use crate::http::expires::Expires;
 use crate::http::gzip::{self, Gzip, Rules};
 use crate::http::header::{self, AddHeader};
@@ -73,7 +73,7 @@ impl Filters {
         let mut has_trailers = self.trailers.iter().any(|it| it.applies_to(status));
         match &self.charset {
             Some(charset) => charset.apply(exchange),
-            None => exchange.head.charset.clear(),
+            None => charset::refuse(exchange),
         }
         let mut packing = None;
         if let Some(rules) = &self.gunzip

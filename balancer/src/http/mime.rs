@@ -93,7 +93,7 @@ impl Kinds {
     /// Whether a type is among them; none is not.
     pub fn has(&self, kind: &[u8]) -> bool {
         let same = |it: &Vec<u8>| it.eq_ignore_ascii_case(kind);
-        !kind.is_empty() && (self.has_all || self.kinds.iter().any(same))
+        self.has_all || (!kind.is_empty() && self.kinds.iter().any(same))
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
         assert!(list.has(b"text/css") && list.has(b"TEXT/HTML") && !list.has(b"text/xml"));
         assert_eq!(warning.as_deref(), Some("duplicate MIME type \"text/html\""));
         let (all, _) = read("gzip_types *;");
-        assert!(all.has(b"a/b") && !all.has(b""));
+        assert!(all.has(b"a/b") && all.has(b"") && !list.has(b""));
     }
 
     #[test]

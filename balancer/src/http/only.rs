@@ -19,7 +19,6 @@ const ONLY: &[Only] = &[
     ("mirror", "off", "requests go to one upstream only"),
     ("open_log_file_cache", "off", "log files stay open"),
     ("proxy_cache", "off", "no answers are kept"),
-    ("proxy_force_ranges", "off", ANSWERS),
     ("proxy_pass_trailers", "off", ANSWERS),
     ("proxy_store", "off", "no answers are kept"),
 ];
@@ -50,7 +49,6 @@ pub const ROWS: &[Row<Scope>] = &[
     row("mirror"),
     row("open_log_file_cache"),
     row("proxy_cache"),
-    row("proxy_force_ranges"),
     row("proxy_pass_trailers"),
     row("proxy_store"),
     condition("proxy_cache_bypass"),

@@ -98,6 +98,8 @@ pub struct Proxy {
     pub method: Option<Template>,
     /// `proxy_set_body`
     pub set_body: Option<Template>,
+    /// Whether parts are cut out of answers for those who ask for parts.
+    pub force_ranges: bool,
     /// Whether the client's header lines are passed on.
     pub pass_request_headers: bool,
     /// Whether the client's body is passed on.
@@ -150,17 +152,19 @@ impl Proxy {
         }
         out.push(b' ');
         self.write_target(exchange, out);
-        out.extend_from_slice(if self.http_1_0 {
-            b" HTTP/1.0\r\nHost: "
-        } else {
-            b" HTTP/1.1\r\nHost: "
-        });
+        out.extend_from_slice(if self.http_1_0 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
+        let line = out.len();
+        out.extend_from_slice(b"Host: ");
         let before = out.len();
         self.host_header.write(exchange, out);
-        if out.len() == before {
+        if out.len() > before {
+            out.extend_from_slice(b"\r\n");
+        } else if self.http_1_0 {
+            out.truncate(line);
+        } else {
             out.extend_from_slice(&exchange.proxy_host);
+            out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(b"\r\n");
         for set in &self.set_headers {
             let line = out.len();
             out.extend_from_slice(&set.name);

@@ -99,7 +99,7 @@ impl RealIp {
         let Some(address) = told else { return };
         exchange.client = Some(Arc::new(Client {
             address: Some(address),
-            name: address.ip().to_canonical().to_string(),
+            name: address.ip().to_string(),
             local: peer.local,
             serial: peer.serial,
             accepted: peer.accepted,

@@ -180,7 +180,10 @@ fn chunks_pass_both_ways_when_nothing_is_buffered() {
         Balancer::start(&format!("proxy_request_buffering off; {}", group("", &[&origin])));
     let mut client = balancer.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.send("3;x=y\r\nabc\r\n").send("2\r\nde\r\n0\r\nTrailer: t\r\n\r\n");
+    client.send("3;x=y\r\nabc\r\n");
+    // What has come whole before the server is asked is announced by its length.
+    eventually("the server is asked", || origin.opened() == 1);
+    client.send("2\r\nde\r\n0\r\nTrailer: t\r\n\r\n");
     let answer = client.answer();
     assert_eq!((answer.text(), answer.is_whole), ("abcde", true));
     assert!(origin.seen()[0].head.contains("\r\nTransfer-Encoding: chunked\r\n"));

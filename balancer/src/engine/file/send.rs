@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Reply;
-use crate::engine::answer::{begin, body_framing, end_body, finish_head};
+use crate::engine::answer::{begin, body_framing, end_body, finish_head, kind_of};
 use crate::engine::connection::{Connection, Outcome};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::{Name, hash};
@@ -116,7 +116,7 @@ impl Connection<'_> {
         }
         head.varies = reply.varies;
         if !matches!(status, 204 | 304) {
-            let kind = location.core.content_type(&exchange.path);
+            let kind = kind_of(exchange, location);
             exchange.head.content_type.extend_from_slice(kind.as_bytes());
             exchange.head.content_length = Some(reply.length);
         }

@@ -15,6 +15,9 @@ use crate::http::location::Location;
 use crate::http::proxy_pass::{Announced, Proxy};
 use crate::logs::{self, Level};
 
+/// Said of chunks that are none.
+pub(super) const BAD_BODY: &str = "client sent invalid chunked body";
+
 /// A request's body, as far as it matters for sending it.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
@@ -64,31 +67,34 @@ impl Connection<'_> {
         location: &Location,
         proxy: &Proxy,
     ) -> Result<Body, Abort> {
-        let drops = proxy.set_body.is_some() || !proxy.pass_request_body;
+        let is_replaced = proxy.set_body.is_some() || !proxy.pass_request_body;
         let length = exchange.request.content_length;
         // A body that was passed on as it arrived is gone, whatever part of it was sent.
         if exchange.has_streamed {
             exchange.request.keep_alive = false;
-            return Ok(if drops { Body::Replaced(Some(0)) } else { Body::Held(0) });
+            return Ok(if is_replaced { Body::Replaced(Some(0)) } else { Body::Held(0) });
         }
-        if let Some(spool) = exchange.spooled.as_ref().filter(|_| !drops) {
+        if exchange.held.is_none() {
+            self.invite(exchange, location).await;
+        }
+        if let Some(spool) = exchange.spooled.as_ref().filter(|_| !is_replaced) {
             return Ok(Body::Spooled(spool.clone()));
         }
         if exchange.held == Some(0) {
-            return Ok(if drops { Body::Replaced(length) } else { Body::Held(0) });
+            return Ok(if is_replaced { Body::Replaced(length) } else { Body::Held(0) });
         }
         let mut framing = body_framing(exchange);
         if let Framing::Empty = framing {
-            return Ok(if drops { Body::Replaced(length) } else { Body::None });
-        }
-        if exchange.held.is_none() && exchange.request.expects_continue {
-            let sent = self.send(b"HTTP/1.1 100 Continue\r\n\r\n", location.core.send_timeout);
-            sent.await.map_err(|_| Abort::ClientGone)?;
+            return Ok(if is_replaced { Body::Replaced(length) } else { Body::None });
         }
         let room = location.core.client_body_buffer_size.max(1);
         // Chunks that do not stay chunks have to be counted first.
         let streams = !proxy.request_buffering && (length.is_some() || !proxy.http_1_0);
-        if !drops && exchange.held.is_none() && streams {
+        if !is_replaced
+            && exchange.held.is_none()
+            && streams
+            && (length.is_some() || !has_come(framing, exchange.input.unread()))
+        {
             exchange.has_streamed = true;
             return Ok(Body::Streamed(framing));
         }
@@ -97,16 +103,25 @@ impl Connection<'_> {
         let mut spool = None;
         self.deadline.arm(location.core.client_body_timeout);
         loop {
-            match framing.step(exchange.input.unread()).map_err(|_| Abort::BadBody)? {
+            let step = framing.step(exchange.input.unread()).map_err(|_| {
+                logs::note(Level::Error, exchange, BAD_BODY, "");
+                Abort::BadBody
+            })?;
+            match step {
                 Step::Data { skip, data } => {
                     let from = exchange.input.at + skip;
-                    if !drops {
-                        exchange.input.bytes.copy_within(from..from + data, end);
-                        end += data;
-                    }
+                    exchange.input.bytes.copy_within(from..from + data, end);
+                    end += data;
                     exchange.input.at = from + data;
                     taken += data as u64;
-                    if location.core.refuses_body(taken) {
+                    let rest = framing.left_of_chunk();
+                    if location.core.refuses_body(taken + rest) {
+                        let before = taken - data as u64;
+                        let chunk = data as u64 + rest;
+                        let text = format!(
+                            "client intended to send too large chunked body: {before}+{chunk} bytes"
+                        );
+                        logs::note(Level::Error, exchange, &text, "");
                         return Err(Abort::TooLarge);
                     }
                     if room < end - start {
@@ -137,7 +152,7 @@ impl Connection<'_> {
         exchange.held = Some((end - start) as u64);
         exchange.spooled.clone_from(&spool);
         Ok(match spool {
-            _ if drops => Body::Replaced(length),
+            _ if is_replaced => Body::Replaced(length),
             Some(spool) => Body::Spooled(spool),
             None => Body::Held(taken),
         })
@@ -154,6 +169,17 @@ impl Connection<'_> {
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
         })
         .await
+    }
+}
+
+/// Whether all of a body stands in the buffer, or what is no body.
+fn has_come(mut framing: Framing, mut input: &[u8]) -> bool {
+    loop {
+        match framing.step(input) {
+            Ok(Step::Data { skip, data }) => input = &input[skip + data..],
+            Ok(Step::More { .. }) => return false,
+            Ok(Step::End { .. }) | Err(_) => return true,
+        }
     }
 }
 

@@ -4,12 +4,14 @@ use policy::{Event, Time};
 
 use crate::engine::clock;
 use crate::engine::exchange::Exchange;
-use crate::engine::forward::Request;
 use crate::engine::forward::settle::learn;
+use crate::engine::forward::{Request, part};
 use crate::engine::h1::field::Name;
 use crate::engine::h1::target;
 use crate::engine::h1::write;
 use crate::http::Action;
+use crate::http::range::Wanted;
+use crate::logs::{self, Level};
 use crate::upstream::Lease;
 use crate::upstream::backend::add;
 
@@ -35,9 +37,17 @@ pub(super) fn divert<'s>(
         && request.location.error_pages.has(status)
     {
         Action::Status(status)
+    } else if let Some((Wanted::Nothing, length)) = part::wanted(exchange, request) {
+        write::field(
+            &mut exchange.kept_fields,
+            b"Content-Range",
+            format!("bytes */{length}").as_bytes(),
+        );
+        Action::Status(416)
     } else {
         return None;
     };
+    exchange.doing = "reading response header from upstream";
     let took = clock::now().since(began);
     if let Some(attempt) = exchange.attempts.last_mut() {
         attempt.status = status;
@@ -68,7 +78,11 @@ fn lead<'s>(exchange: &mut Exchange, to: &[u8]) -> Action<'s> {
     }
     let (path, query) = to.split_at(memchr::memchr(b'?', to).unwrap_or(to.len()));
     let mut target = Vec::new();
-    if path.first() != Some(&b'/') || target::normalize(path, false, &mut target).is_err() {
+    let climbs = path.split(|it| *it == b'/').any(|it| it == b"..");
+    if climbs || path.first() != Some(&b'/') || target::normalize(path, false, &mut target).is_err()
+    {
+        let text = format!("unsafe URI \"{}\" was detected", String::from_utf8_lossy(to));
+        logs::note(Level::Error, exchange, &text, "reading response header from upstream");
         return Action::Status(404);
     }
     target.extend_from_slice(query);
@@ -95,6 +109,10 @@ fn keep(exchange: &mut Exchange, request: &Request<'_>) {
             };
             write::field(&mut kept, name, new.as_deref().unwrap_or(value));
         }
+    }
+    let kind = exchange.response.fields.iter().find(|it| it.known == Name::ContentType);
+    if let Some(kind) = kind {
+        exchange.kept_type = String::from_utf8_lossy(kind.value.of(reply)).into_owned();
     }
     exchange.kept_fields = kept;
 }

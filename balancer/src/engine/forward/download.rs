@@ -11,7 +11,7 @@ use crate::engine::exchange::Exchange;
 use crate::engine::failure::Abort;
 use crate::engine::forward::settle::settle;
 use crate::engine::forward::upload::Upload;
-use crate::engine::forward::{Request, place};
+use crate::engine::forward::{Request, part, place};
 use crate::engine::h1::body::{Framing, decimal};
 use crate::engine::h1::field::Name;
 use crate::engine::h1::request::Version;
@@ -19,8 +19,10 @@ use crate::engine::peer::Peer;
 use crate::engine::relay::{Broken, Relay, Waiting};
 use crate::engine::timer::Deadline;
 use crate::engine::{clock, pool};
+use crate::http::filter::Outlet;
 use crate::http::page;
 use crate::http::proxy_pass::redirect;
+use crate::http::range::Wanted;
 use crate::upstream::Lease;
 use crate::upstream::backend::add;
 
@@ -31,8 +33,10 @@ pub(super) enum Passed {
     Whole,
     /// To us, and the client has only part of it yet.
     Ahead,
-    /// The upstream stopped in the middle of it, or sent what cannot be read.
+    /// The upstream stopped in the middle of it.
     Cut,
+    /// The upstream sent what cannot be read.
+    Garbled,
     /// The upstream fell silent.
     Late,
     /// The client left.
@@ -128,27 +132,25 @@ impl Connection<'_> {
         if let (Some(sticky), Some(server)) = (&request.upstream.sticky, &lease.server) {
             sticky.learn_head(exchange, &exchange.bound, server, head_at);
         }
+        let is_head = exchange.is_head();
         if exchange.response.is_bare {
             exchange.request.version = Version::Http09;
             exchange.status = 9;
         }
         let is_upgrade = status == 101;
-        let framing = if is_upgrade {
-            Framing::UntilClose
-        } else {
-            exchange.response.framing(exchange.is_head())
-        };
+        let framing =
+            if is_upgrade { Framing::UntilClose } else { exchange.response.framing(is_head) };
         begin(exchange, request, !is_upgrade && upload.has_read_all() && !self.is_leaving());
-        let has_body =
-            !is_upgrade && !exchange.is_head() && !matches!(status, 100..=199 | 204 | 304);
+        let has_body = !is_upgrade && !is_head && !matches!(status, 100..=199 | 204 | 304);
         let outlet = request.location.filters.apply(exchange, has_body);
+        let window = cut(exchange, request, &outlet);
         let mut head = std::mem::take(&mut exchange.hints);
         if exchange.request.version != Version::Http09 {
             exchange.head.write(request.location.core.server, &mut head);
         }
         exchange.sent_head = head.len() as u64;
         let pace = request.location.filters.limit_rate.pace(exchange);
-        let relay = Relay::new(head, framing, outlet.chunked).coded(outlet.coding);
+        let relay = Relay::new(head, framing, outlet.chunked).coded(outlet.coding).cut(window);
         let is_buffered = request.is_buffered(exchange);
         let rate = request.proxy.limit_rate.as_ref().filter(|_| is_buffered);
         let rate = rate.and_then(|it| size(&String::from_utf8_lossy(&it.value(exchange))));
@@ -190,7 +192,8 @@ impl Connection<'_> {
             match relay.poll(context, &mut source, &mut exchange.reply, &mut self.stream) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Passed::Whole),
                 Poll::Ready(Err(Broken::Sink(_))) => return Poll::Ready(Passed::ClientGone),
-                Poll::Ready(Err(_)) => return Poll::Ready(Passed::Cut),
+                Poll::Ready(Err(Broken::Source(_))) => return Poll::Ready(Passed::Cut),
+                Poll::Ready(Err(Broken::Framing)) => return Poll::Ready(Passed::Garbled),
                 Poll::Pending => {}
             }
             if relay.waiting != Waiting::Source
@@ -281,6 +284,24 @@ impl Connection<'_> {
     }
 }
 
+/// Tells in the head which part of the body is sent, and says where it begins and ends.
+fn cut(exchange: &mut Exchange, request: &Request<'_>, outlet: &Outlet) -> Option<(u64, u64)> {
+    let (wanted, length) = part::wanted(exchange, request).filter(|_| !outlet.is_recoded)?;
+    let head = &mut exchange.head;
+    let Wanted::Parts(parts) = wanted else {
+        head.add(b"Accept-Ranges", b"bytes");
+        return None;
+    };
+    let (start, end) = *parts.first()?;
+    head.status = 206;
+    head.reason.clear();
+    head.reason.extend_from_slice(page::reason(206).as_bytes());
+    head.add(b"Content-Range", format!("bytes {start}-{}/{length}", end - 1).as_bytes());
+    head.content_length = head.content_length.map(|_| end - start);
+    exchange.status = 206;
+    Some((start, end))
+}
+
 /// Begins the head of the answer as the client gets it.
 ///
 /// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_process_headers`.
@@ -300,11 +321,12 @@ fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
         None => {
             head.status = response.status;
             head.reason.extend_from_slice(response.reason.of(reply));
+            head.omits_blank = response.omits_blank;
         }
     }
     head.stays = exchange.request.keep_alive && may_stay;
     head.keep_alive = location.core.keepalive_header;
-    head.content_length = response.content_length.filter(|_| response.status != 204);
+    head.content_length = response.content_length;
     head.fields.reserve(response.end);
     if !exchange.binding_cookie.is_empty() {
         head.add(b"Set-Cookie", &exchange.binding_cookie);
@@ -331,12 +353,13 @@ fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
                 head.content_type.extend_from_slice(value);
                 continue;
             }
+            Name::AcceptRanges if proxy.force_ranges => continue,
             Name::Location => match redirect::location(&proxy.redirects, exchange, value) {
-                Some(target) => {
+                Some(target) if target.first() == Some(&b'/') => {
                     moved = Some(target);
                     continue;
                 }
-                None => None,
+                other => other,
             },
             Name::Server => {
                 head.has_server = true;

@@ -46,7 +46,8 @@ pub(super) fn settle(
                 Some(End::Whole { has_more }) => has_more,
                 _ => !exchange.reply.unread().is_empty(),
             };
-            if has_more && exchange.response.content_length.is_some() {
+            let has_body = !exchange.is_head() && !matches!(status, 204 | 304);
+            if has_more && has_body && exchange.response.content_length.is_some() {
                 let text = "upstream sent more data than specified in \"Content-Length\" header";
                 logs::note(Level::Warn, exchange, text, "reading upstream");
             }
@@ -62,6 +63,7 @@ pub(super) fn settle(
             return (false, now);
         }
         (Passed::Late, _) => (Reason::Timeout, "upstream timed out (110: Connection timed out)"),
+        (Passed::Garbled, _) => (Reason::Reset, "upstream sent invalid chunked response"),
         (Passed::Cut | Passed::Ahead, _) => {
             (Reason::Reset, "upstream prematurely closed connection")
         }

@@ -12,7 +12,7 @@ use crate::engine::buffer::Input;
 use crate::engine::connection::Connection;
 use crate::engine::exchange::Exchange;
 use crate::engine::failure::{Abort, Failure};
-use crate::engine::forward::body::Body;
+use crate::engine::forward::body::{BAD_BODY, Body};
 use crate::engine::forward::{Request, Stop};
 use crate::engine::h1::field::Name;
 use crate::engine::h1::request::{Progress, Version};
@@ -49,6 +49,11 @@ impl Upload {
     pub(super) fn start(exchange: &mut Exchange, request: &Request<'_>) -> Self {
         let mut head = std::mem::take(&mut exchange.out);
         head.clear();
+        if let Body::Replaced(_) = request.body {
+            // The client's own is not sent; what follows it belongs to the next request.
+            let length = usize::try_from(exchange.held.unwrap_or_default()).unwrap_or_default();
+            exchange.input.at = exchange.input.head + length;
+        }
         let own = request.proxy.set_body.as_ref().map(|it| it.value(exchange));
         let announced = match &own {
             Some(own) => Announced::Length(own.len() as u64),
@@ -119,7 +124,10 @@ impl Upload {
             Poll::Ready(Err(Broken::Sink(_))) => self.state = State::Cut,
             Poll::Ready(Err(Broken::Source(_))) if self.disk.is_some() => return Err(Abort::Own),
             Poll::Ready(Err(Broken::Source(_))) => return Err(Abort::ClientGone),
-            Poll::Ready(Err(Broken::Framing)) => return Err(Abort::BadBody),
+            Poll::Ready(Err(Broken::Framing)) => {
+                logs::note(Level::Error, exchange, BAD_BODY, "sending request to upstream");
+                return Err(Abort::BadBody);
+            }
         }
         Ok(())
     }
@@ -229,7 +237,10 @@ fn poll_reply(
                 exchange.response.take_bare();
                 break;
             }
-            Err(bad) => return invalid(bad.0),
+            Err(bad) => {
+                exchange.detail = exchange.response.shown(&exchange.reply.bytes);
+                return invalid(bad.0);
+            }
             Ok(Progress::Complete) if exchange.response.end > request.proxy.buffer_size => {
                 return invalid("upstream sent too big header");
             }

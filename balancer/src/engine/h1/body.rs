@@ -38,6 +38,14 @@ impl Framing {
         matches!(self, Self::Empty | Self::Length(0))
     }
 
+    /// Bytes still to come of the chunk that is being read; 0 where there are no chunks.
+    pub fn left_of_chunk(&self) -> u64 {
+        match self {
+            Self::Chunked(decoder) => decoder.left(),
+            _ => 0,
+        }
+    }
+
     /// Says what `input` begins with, and remembers it as read.
     pub fn step(&mut self, input: &[u8]) -> Result<Step, BadChunk> {
         match self {

@@ -58,6 +58,11 @@ pub struct Decoder {
 pub const SKIPPED: u32 = 32 * 1024;
 
 impl Decoder {
+    /// Bytes still to come of the chunk that is being read.
+    pub fn left(&self) -> u64 {
+        self.size
+    }
+
     /// Says what `input`, the bytes after those already spoken of, begins with.
     pub fn step(&mut self, input: &[u8]) -> Result<Step, BadChunk> {
         let mut at = 0;

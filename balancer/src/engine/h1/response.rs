@@ -21,6 +21,8 @@ pub struct Response {
     pub status: u16,
     /// The words after them, as sent; may be empty.
     pub reason: Piece,
+    /// Whether the status line ends with the digits.
+    pub omits_blank: bool,
     /// Header lines in order.
     pub fields: Vec<Field>,
     /// Announced length of the body.
@@ -33,6 +35,8 @@ pub struct Response {
     pub is_bare: bool,
     /// Length of the head in the buffer, known when it is complete.
     pub end: usize,
+    /// Where the line begins that is none, and where it turns out to be none.
+    odd: Option<(usize, usize)>,
     at: usize,
     status_line: bool,
     done: bool,
@@ -48,6 +52,13 @@ impl Response {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
         *self = Self { fields, ..Self::default() };
+    }
+
+    /// The beginning of a line that is none, as nginx shows it; empty where all are lines.
+    pub fn shown(&self, buffer: &[u8]) -> String {
+        let Some((start, odd)) = self.odd else { return String::new() };
+        let byte = buffer.get(odd).copied().unwrap_or_default();
+        format!("{}\\x{byte:02x}...", String::from_utf8_lossy(&buffer[start..odd]))
     }
 
     /// Takes everything for the body, as an answer of HTTP/0.9 is.
@@ -99,6 +110,7 @@ impl Response {
         self.http_1_1 = &rest[..minor] != b"0";
         self.status = digits.iter().fold(0, |n, it| n * 10 + u16::from(it - b'0'));
         let text = end - code.len() + 3;
+        self.omits_blank = text == end;
         self.reason = Piece::new((text + 1).min(end), end);
         // A NUL or CR in the reason would be passed on as part of our own head.
         let odd = self.reason.of(buffer).iter().any(|it| matches!(it, 0 | b'\r'));
@@ -107,6 +119,7 @@ impl Response {
 
     fn field(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), BadResponse> {
         let (Line::Field(field) | Line::Odd(field)) = field::parse(buffer, start, end) else {
+            self.odd = Some((start, start + odd_at(&buffer[start..])));
             return Err(BadResponse("upstream sent invalid header"));
         };
         let value = field.value.of(buffer);
@@ -177,6 +190,26 @@ impl Response {
 fn length(value: &[u8]) -> Result<u64, BadResponse> {
     const INVALID: BadResponse = BadResponse("upstream sent invalid \"Content-Length\" header");
     body::decimal(value).ok_or(INVALID)
+}
+
+/// The byte of a line at which nginx sees that it is none.
+///
+/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`.
+fn odd_at(line: &[u8]) -> usize {
+    let is_odd = |it: &u8| *it <= b' ' || *it == 0x7f;
+    let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+    if colon == 0 {
+        return 0;
+    }
+    if let Some(at) = line[..colon].iter().position(is_odd) {
+        return at;
+    }
+    let value = &line[colon..];
+    let nul = memchr::memchr(0, value);
+    // A line may end with more than one CR, but not go on behind it.
+    let broken = value.windows(2).position(|it| it[0] == b'\r' && !matches!(it[1], b'\r' | b'\n'));
+    let at = nul.into_iter().chain(broken.map(|it| it + 1)).min();
+    colon + at.unwrap_or_default()
 }
 
 #[cfg(test)]

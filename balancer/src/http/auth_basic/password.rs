@@ -10,6 +10,10 @@ use sha1::Sha1;
 
 /// Whether the password is that of the entry; `None` where the entry is of no kind that is known.
 pub fn verify(password: &[u8], entry: &[u8]) -> Option<bool> {
+    // Nothing hashes to nothing.
+    if entry.is_empty() {
+        return Some(false);
+    }
     if let Some(plain) = entry.strip_prefix(b"{PLAIN}") {
         return Some(plain == password);
     }

@@ -79,6 +79,7 @@ impl Settings {
             intercept_errors: self.intercept_errors.unwrap_or_default(),
             method: self.method.as_ref().map(|it| compile(it, names)).transpose()?,
             set_body: self.set_body.as_ref().map(|it| compile(it, names)).transpose()?,
+            force_ranges: self.force_ranges.unwrap_or_default(),
             pass_request_headers: self.pass_request_headers.unwrap_or(true),
             pass_request_body: self.pass_request_body.unwrap_or(true),
         })

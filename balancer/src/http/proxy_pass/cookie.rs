@@ -4,7 +4,6 @@ use super::replace::{Lines, Pattern, Test, begin};
 use crate::conf::{ConfError, Directive, Reading, Word};
 use crate::engine::exchange::Exchange;
 use crate::http::variable::{Template, compile};
-use crate::logs::{self, Level};
 use crate::variable::Names;
 
 /// What a block says; `None` asks the enclosing block.
@@ -118,6 +117,10 @@ impl Rules {
             return None;
         }
         let mut attributes: Vec<_> = line.split(|it| *it == b';').map(attribute).collect();
+        // Without a value it is no cookie.
+        if attributes[0].1.is_none() {
+            return None;
+        }
         let mut is_changed = false;
         for (name, value) in &mut attributes[1..] {
             let Some(value) = value else { continue };
@@ -139,7 +142,11 @@ impl Rules {
             Test::Regex(regex) => regex.exec(&exchange.scratch, name),
         });
         if let Some((_, flags)) = flags {
-            flags.iter().for_each(|it| flag(exchange, &it.value(exchange), &mut attributes));
+            let flags: Vec<_> = flags.iter().map(|it| it.value(exchange)).collect();
+            // In this order, however they are written.
+            for name in FLAGS {
+                flags.iter().for_each(|it| flag(name, it, &mut attributes));
+            }
             is_changed = true;
         }
         is_changed.then(|| joined(&attributes))
@@ -196,8 +203,11 @@ fn path(exchange: &Exchange, from: &Test, to: &Template, value: &[u8]) -> Option
     }
 }
 
+/// What flags change, in the order new ones are added.
+const FLAGS: [&str; 3] = ["Secure", "HttpOnly", "SameSite"];
+
 /// Source: nginx `ngx_http_proxy_module.c`, `ngx_http_proxy_edit_cookie_flags`.
-fn flag(exchange: &Exchange, flag: &[u8], attributes: &mut Vec<Attribute>) {
+fn flag(wanted: &str, flag: &[u8], attributes: &mut Vec<Attribute>) {
     let (name, value): (&str, Option<&str>) = match flag.to_ascii_lowercase().as_slice() {
         b"secure" | b"nosecure" => ("Secure", None),
         b"httponly" | b"nohttponly" => ("HttpOnly", None),
@@ -205,14 +215,12 @@ fn flag(exchange: &Exchange, flag: &[u8], attributes: &mut Vec<Attribute>) {
         b"samesite=strict" => ("SameSite", Some("Strict")),
         b"samesite=lax" => ("SameSite", Some("Lax")),
         b"samesite=none" => ("SameSite", Some("None")),
-        // A variable may leave nothing.
-        b"" => return,
-        _ => {
-            let flag = String::from_utf8_lossy(flag);
-            let text = format!("invalid proxy_cookie_flags flag \"{flag}\"");
-            return logs::note(Level::Error, exchange, &text, "");
-        }
+        // A variable may leave anything.
+        _ => return,
     };
+    if name != wanted {
+        return;
+    }
     let is_it = |it: &Attribute| it.0.eq_ignore_ascii_case(name.as_bytes());
     if flag[..2].eq_ignore_ascii_case(b"no") {
         let mut at = 0;
