@@ -40,10 +40,12 @@ pub mod proxy_pass;
 pub mod range;
 pub mod real_ip;
 pub mod redirect;
+pub mod referer;
 pub mod rewrite;
 pub mod root;
 pub mod server;
 pub mod static_file;
+pub mod sub;
 pub mod try_files;
 pub mod variable;
 

@@ -47,7 +47,6 @@ pub(crate) const MODULES: &[Module] = &[
         instead: "ask memcached from the application behind `proxy_pass`",
     },
     Module { name: "ssi", names: &["ssi", "ssi_*"], instead: APPLICATION },
-    Module { name: "sub", names: &["sub_filter", "sub_filter_*"], instead: APPLICATION },
     Module {
         name: "addition",
         names: &["add_before_body", "add_after_body", "addition_types"],

@@ -6,6 +6,7 @@ use flate2::write::MultiGzDecoder;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 use crate::engine::h1::write;
+use crate::http::sub::Substitution;
 
 /// What follows the bytes that are encoded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,6 +42,7 @@ impl From<NotPacked> for io::Error {
 #[derive(Debug)]
 pub struct Coding {
     packer: Option<Packer>,
+    substitution: Option<Substitution>,
     chunked: bool,
     /// Whether somebody else writes the last chunk.
     ends_open: bool,
@@ -54,7 +56,14 @@ impl Coding {
             Packing::Pack(level) => Packer::Gzip(Gzip::new(level)),
             Packing::Unpack => Packer::Gunzip(MultiGzDecoder::new(Vec::new())),
         });
-        Self { packer, chunked, ends_open, scratch: Vec::new() }
+        Self { packer, substitution: None, chunked, ends_open, scratch: Vec::new() }
+    }
+
+    /// Has texts replaced before the bytes are packed, or after they were unpacked.
+    #[must_use]
+    pub fn with(mut self, substitution: Option<Substitution>) -> Self {
+        self.substitution = substitution;
+        self
     }
 
     /// Whether bytes wait to be sent with those that follow.
@@ -72,13 +81,8 @@ impl Coding {
 
     /// Appends what is to be sent for some bytes of the body.
     pub fn encode(&mut self, data: &[u8], then: Then, out: &mut Vec<u8>) -> Result<(), NotPacked> {
-        match &mut self.packer {
-            None => chunk(self.chunked, data, out),
-            Some(Packer::Gzip(gzip)) => {
-                self.scratch.clear();
-                gzip.compress(data, then, &mut self.scratch);
-                chunk(self.chunked, &self.scratch, out);
-            }
+        let mut unpacked = Vec::new();
+        let data = match &mut self.packer {
             Some(Packer::Gunzip(gunzip)) => {
                 gunzip.write_all(data).map_err(|_| NotPacked)?;
                 if then == Then::End {
@@ -86,9 +90,25 @@ impl Coding {
                 } else {
                     gunzip.flush().map_err(|_| NotPacked)?;
                 }
-                chunk(self.chunked, gunzip.get_ref(), out);
-                gunzip.get_mut().clear();
+                std::mem::swap(&mut unpacked, gunzip.get_mut());
+                &unpacked
             }
+            Some(Packer::Gzip(_)) | None => data,
+        };
+        let mut replaced = Vec::new();
+        let data = match &mut self.substitution {
+            Some(substitution) => {
+                substitution.replace(data, then == Then::End, &mut replaced);
+                &replaced
+            }
+            None => data,
+        };
+        if let Some(Packer::Gzip(gzip)) = &mut self.packer {
+            self.scratch.clear();
+            gzip.compress(data, then, &mut self.scratch);
+            chunk(self.chunked, &self.scratch, out);
+        } else {
+            chunk(self.chunked, data, out);
         }
         if then == Then::End && self.chunked && !self.ends_open {
             out.extend_from_slice(b"0\r\n\r\n");

@@ -9,6 +9,7 @@ use crate::http::expires::Expires;
 use crate::http::gzip::{self, Gzip, Rules};
 use crate::http::header::{self, AddHeader};
 use crate::http::limit_rate::LimitRate;
+use crate::http::sub::Sub;
 use crate::modules::Scope;
 use crate::variable::Names;
 
@@ -18,6 +19,7 @@ pub struct Filters {
     expires: Option<Expires>,
     headers: Vec<AddHeader>,
     trailers: Vec<AddHeader>,
+    sub: Option<Sub>,
     charset: Option<Charset>,
     gzip: Option<Gzip>,
     gunzip: Option<Rules>,
@@ -33,6 +35,7 @@ impl Default for Filters {
             expires: None,
             headers: Vec::new(),
             trailers: Vec::new(),
+            sub: None,
             charset: None,
             gzip: None,
             gunzip: None,
@@ -49,6 +52,7 @@ impl Filters {
             expires: scope.expires.compile(names)?,
             headers: scope.header.headers(names)?,
             trailers: scope.header.trailers(names)?,
+            sub: scope.sub.compile(names)?,
             charset: scope.charset.compile(names)?,
             gzip: scope.gzip.compile(),
             gunzip: scope.packed.gunzip(scope.gzip.rules()),
@@ -71,10 +75,6 @@ impl Filters {
             line.add_to(exchange);
         }
         let mut has_trailers = self.trailers.iter().any(|it| it.applies_to(status));
-        match &self.charset {
-            Some(charset) => charset.apply(exchange),
-            None => charset::refuse(exchange),
-        }
         let mut packing = None;
         if let Some(rules) = &self.gunzip
             && exchange.head.first(b"content-encoding").is_some_and(is_gzip)
@@ -84,6 +84,11 @@ impl Filters {
                 packing = Some(Packing::Unpack);
                 exchange.head.remove(b"Content-Encoding");
             }
+        }
+        let substitution = self.sub.as_ref().and_then(|it| it.apply(exchange));
+        match &self.charset {
+            Some(charset) => charset.apply(exchange),
+            None => charset::refuse(exchange),
         }
         if let Some(gzip) = self.gzip.as_ref().filter(|it| it.suits(exchange)) {
             exchange.head.varies |= gzip.rules.vary;
@@ -107,9 +112,9 @@ impl Filters {
         // Where nothing else marks the end of a body, that of the connection does.
         let ends_by_close = has_body && !chunked && exchange.head.content_length.is_none();
         exchange.head.stays &= !ends_by_close;
-        let is_recoded = packing.is_some();
+        let is_recoded = packing.is_some() || substitution.is_some();
         let coding = (has_body && (is_recoded || has_trailers))
-            .then(|| Box::new(Coding::new(packing, chunked, has_trailers)));
+            .then(|| Box::new(Coding::new(packing, chunked, has_trailers).with(substitution)));
         Outlet { chunked, coding, has_trailers, is_recoded }
     }
 

@@ -9,6 +9,7 @@ use crate::http::filter::Filters;
 use crate::http::guard::Guards;
 use crate::http::proxy_pass::Proxy;
 use crate::http::redirect::Redirects;
+use crate::http::referer::Referers;
 use crate::http::rewrite::Op;
 use crate::http::static_file::Files;
 use crate::http::variable::Template;
@@ -63,6 +64,8 @@ pub struct Location {
     pub browsers: Browsers,
     /// How its redirects are written.
     pub redirects: Redirects,
+    /// `valid_referers`
+    pub referers: Option<Box<Referers>>,
     /// What changes its answers.
     pub filters: Filters,
     /// `access_log` lines.

@@ -10,7 +10,7 @@ use crate::engine::h1::request::Version;
 use crate::engine::h1::write;
 use crate::engine::head;
 use crate::engine::look;
-use crate::http::auth_basic;
+use crate::http::{auth_basic, referer};
 use crate::logs::{self, Level, time};
 use crate::variable::{Builtin, Definitions, Part, Scratch, Subject, Write, WriteNamed};
 
@@ -203,6 +203,7 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         set(name.as_ref().map(|it| it.as_encoded_bytes()), out)
     }),
     ("https", |_, _| false),
+    ("invalid_referer", referer::write),
     ("is_args", |it, out| set((!it.args.is_empty()).then_some(&b"?"[..]), out)),
     ("limit_rate", |it, out| display(it.limit_rate.unwrap_or_default(), out)),
     ("limit_conn_status", |it, out| set(it.limit_conn.map(str::as_bytes), out)),

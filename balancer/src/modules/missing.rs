@@ -8,7 +8,6 @@ const fn row(name: &'static str, help: &'static str) -> Row<MainBlock> {
     Row { name, within: &[], arguments: 0..=MANY, effect: Effect::Refused(help) }
 }
 
-const CONDITIONS: &str = "requests are told apart by `server_name` and `location` in this version";
 const ACCESS: &str = "this version leaves access to the application: remove the line";
 const TLS: &str = "TLS is not part of this version: end it before balancer";
 const CACHE: &str = "this version keeps no answers";
@@ -21,7 +20,6 @@ pub(super) const ROWS: &[Row<MainBlock>] = &[
     row("source_charset", "name the charset in the application's Content-Type"),
     row("client_body_temp_path", "bodies are streamed and never meet a file: remove the line"),
     row("mirror_request_body", "requests go to one upstream only in this version"),
-    row("valid_referers", CONDITIONS),
     row("proxy_store_access", CACHE),
     row("proxy_cache_path", CACHE),
     row("proxy_cache_key", CACHE),

@@ -3,8 +3,8 @@
 use crate::conf::{Rows, Table};
 use crate::http::{
     access, auth_basic, browser, charset, closing, core, error_page, expires, gzip, header, index,
-    limit_conn, limit_rate, limit_req, only, packed, proxy_pass, real_ip, redirect, rewrite, root,
-    static_file,
+    limit_conn, limit_rate, limit_req, only, packed, proxy_pass, real_ip, redirect, referer,
+    rewrite, root, static_file, sub,
 };
 use crate::logs::rows as logs;
 use crate::upstream::dns;
@@ -22,6 +22,10 @@ pub struct Scope {
     pub gzip: gzip::Settings,
     /// `gunzip`, `gzip_static`
     pub packed: packed::Settings,
+    /// `sub_filter` and its relatives
+    pub sub: sub::Settings,
+    /// `valid_referers`
+    pub referer: referer::Settings,
     /// `charset` and its relatives
     pub charset: charset::Settings,
     /// `lingering_close` and its relatives
@@ -70,6 +74,8 @@ impl Scope {
             expires: self.expires.within(&outer.expires),
             gzip: self.gzip.within(&outer.gzip),
             packed: self.packed.within(&outer.packed),
+            sub: self.sub.within(&outer.sub),
+            referer: self.referer.within(&outer.referer),
             charset: self.charset.within(&outer.charset),
             closing: self.closing.within(&outer.closing),
             browser: self.browser.within(&outer.browser),
@@ -99,6 +105,8 @@ pub(super) const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(expires::ROWS, |it: &mut Scope| &mut it.expires),
     &Table::new(gzip::ROWS, |it: &mut Scope| &mut it.gzip),
     &Table::new(packed::ROWS, |it: &mut Scope| &mut it.packed),
+    &Table::new(sub::ROWS, |it: &mut Scope| &mut it.sub),
+    &Table::new(referer::ROWS, |it: &mut Scope| &mut it.referer),
     &Table::new(charset::ROWS, |it: &mut Scope| &mut it.charset),
     &Table::new(closing::ROWS, |it: &mut Scope| &mut it.closing),
     &Table::new(browser::ROWS, |it: &mut Scope| &mut it.browser),

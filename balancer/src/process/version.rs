@@ -14,6 +14,7 @@ const WITH: &[(&str, &str)] = &[
     ("http_realip_module", "real_ip_header"),
     ("http_stub_status_module", "stub_status"),
     ("http_auth_request_module", "auth_request"),
+    ("http_sub_module", "sub_filter"),
     ("http_gunzip_module", "gunzip"),
     ("http_gzip_static_module", "gzip_static"),
 ];

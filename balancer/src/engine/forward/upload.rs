@@ -14,7 +14,7 @@ use crate::engine::exchange::Exchange;
 use crate::engine::failure::{Abort, Failure};
 use crate::engine::forward::body::{BAD_BODY, Body};
 use crate::engine::forward::{Request, Stop};
-use crate::engine::h1::field::Name;
+use crate::engine::h1::field::{Field, Name};
 use crate::engine::h1::request::{Progress, Version};
 use crate::engine::h1::response::BadResponse;
 use crate::engine::h1::write;
@@ -276,8 +276,29 @@ fn poll_reply(
             }
         }
     }
+    tell_ignored(exchange);
     exchange.reply.keep_head(exchange.response.end);
     Poll::Ready(Ok(()))
+}
+
+/// Tells of lines that repeat one that may stand once.
+///
+/// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_process_header_line`.
+fn tell_ignored(exchange: &Exchange) {
+    let reply = &exchange.reply.bytes;
+    let line = |it: &Field| {
+        let (name, value) = (it.name.of(reply), it.value.of(reply));
+        format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+    };
+    for field in &exchange.response.ignored {
+        let mut fields = exchange.response.fields.iter();
+        let before = fields.find(|it| it.known == field.known).map(line).unwrap_or_default();
+        let text = format!(
+            "upstream sent duplicate header line: \"{}\", previous value: \"{before}\", ignored",
+            line(field)
+        );
+        logs::note(Level::Warn, exchange, &text, READING_HEAD);
+    }
 }
 
 /// Keeps early hints for the client, where the configuration lets them through.

@@ -25,6 +25,8 @@ pub struct Response {
     pub omits_blank: bool,
     /// Header lines in order.
     pub fields: Vec<Field>,
+    /// Lines that repeat one that may stand once; they count for nothing.
+    pub ignored: Vec<Field>,
     /// Announced length of the body.
     pub content_length: Option<u64>,
     /// Whether the body comes in chunks.
@@ -153,6 +155,7 @@ impl Response {
             | Name::Expires
                 if twice =>
             {
+                self.ignored.push(field);
                 return Ok(());
             }
             _ => {}

@@ -20,7 +20,7 @@ use crate::http::location::{Content, Entry, Kind, Location, Locations, RegexEntr
 use crate::http::proxy_pass::Goal;
 use crate::http::proxy_pass::dynamic::Dynamic;
 use crate::http::rewrite::{Line, Op};
-use crate::http::server::{Counters, Server};
+use crate::http::server::{Counters, Names as ServerNames, Server};
 use crate::http::static_file::Files;
 use crate::http::variable::{Template, compile};
 use crate::modules::{HttpBlock, LocationBlock, Own, Scope, ServerBlock};
@@ -49,6 +49,8 @@ pub(super) struct Compiler<'a> {
     pub(super) problems: Vec<ConfError>,
     /// Locations with a `proxy_pass` so far.
     proxies: u32,
+    /// Those of the server that is compiled.
+    server_names: ServerNames,
 }
 
 impl<'a> Compiler<'a> {
@@ -79,6 +81,7 @@ impl<'a> Compiler<'a> {
             groups,
             problems,
             proxies: 0,
+            server_names: ServerNames::default(),
         }
     }
 
@@ -90,6 +93,7 @@ impl<'a> Compiler<'a> {
 
     fn server(&mut self, block: &ServerBlock) -> Server {
         let scope = block.scope.clone().within(&self.http.scope);
+        self.server_names.clone_from(&block.names);
         let mut locations = Vec::new();
         let tree = self.level(&block.locations, &scope, &block.span, &mut locations);
         let rewrite = self.lines(&block.own, None, &mut locations);
@@ -211,6 +215,7 @@ impl<'a> Compiler<'a> {
         let content = self.content(scope, own, prefix);
         let filters = Filters::compile(scope, self.names);
         let guards = Guards::compile(scope, &self.zones, self.names, self.conf);
+        let referers = scope.referer.compile(&self.server_names);
         let error_pages = scope.error_page.compile(self.names);
         let files = Files::compile(scope, own, self.names, self.prefix);
         let files = self.kept(files).unwrap_or_else(|| Files::none(self.prefix));
@@ -232,6 +237,7 @@ impl<'a> Compiler<'a> {
             browsers: scope.browser.compile(),
             redirects: scope.redirect.compile(),
             guards: self.kept(guards).flatten(),
+            referers: self.kept(referers).flatten(),
             filters: self.kept(filters).unwrap_or_default(),
             access_logs,
             error_logs: self.kept(error_logs).unwrap_or_default(),
