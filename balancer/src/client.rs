@@ -42,6 +42,15 @@ impl Who {
         Self::parse(directive)
     }
 
+    /// Those of `set_real_ip_from`, in nginx's words where it would look a name up.
+    pub fn trusted(directive: &Directive) -> Result<(Self, Option<ConfError>), ConfError> {
+        Self::read(directive).map_err(|_| {
+            let word = directive.text();
+            let help = "names are not looked up here by this version: name the addresses";
+            word.refuse(format!("host not found in set_real_ip_from \"{word}\"")).with_help(help)
+        })
+    }
+
     /// An address or a network.
     fn parse(directive: &Directive) -> Result<(Self, Option<ConfError>), ConfError> {
         let word = directive.text();

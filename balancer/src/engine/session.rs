@@ -259,8 +259,9 @@ impl Connection<'_> {
 
     /// Waits for the client's next bytes, as long as the deadline allows.
     async fn fill(&mut self) -> Arrived {
-        let Self { input, stream, deadline, .. } = self;
+        let Self { input, stream, deadline, shared, generation, .. } = self;
         poll_fn(|context| match input.poll_fill(context, stream) {
+            Poll::Pending if shared.is_cut(*generation) => Poll::Ready(Arrived::Late),
             Poll::Pending => deadline.poll(context).map(|()| Arrived::Late),
             Poll::Ready(Ok(0)) => Poll::Ready(Arrived::End),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrived::Bytes),

@@ -41,7 +41,7 @@ pub const ROWS: &[Row<Settings>] = &[Row {
 const TLS: &str =
     "TLS is not part of this version: end it before balancer, or listen without `ssl`";
 const BOUND: &str = "every address has a socket of its own on every worker";
-const ACCEPTED: &str = "connections are accepted as soon as they are open";
+pub(crate) const ACCEPTED: &str = "connections are accepted as soon as they are open";
 
 impl Settings {
     fn listen(

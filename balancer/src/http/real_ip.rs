@@ -32,11 +32,7 @@ pub const ROWS: &[Row<Settings>] = &[
 
 impl Settings {
     fn trust(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let (who, warning) = Who::read(directive).map_err(|_| {
-            let word = directive.text();
-            let help = "names are not looked up here by this version: name the addresses";
-            word.refuse(format!("host not found in set_real_ip_from \"{word}\"")).with_help(help)
-        })?;
+        let (who, warning) = Who::trusted(directive)?;
         self.trusted.push(who);
         warning.map_or(Ok(()), Err)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::conf::value::{Unit, choice, size, time};
+use crate::conf::value::{Unit, choice, number, size, time};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
 use crate::http::EVERYWHERE;
 use crate::logs::error::failed;
@@ -146,6 +146,15 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
         }),
     },
     Row {
+        name: "open_log_file_cache",
+        within: &[Block::Stream, Block::StreamServer],
+        arguments: 1..=4,
+        effect: Effect::Checked(
+            cache,
+            "logs have names that are known at the start, and stay open",
+        ),
+    },
+    Row {
         name: "error_log",
         within: &[Block::Stream, Block::StreamServer],
         arguments: 1..=2,
@@ -155,6 +164,33 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
         }),
     },
 ];
+
+/// Source: nginx `ngx_stream_log_module.c`, `ngx_stream_log_open_file_cache`.
+fn cache(directive: &Directive) -> Result<(), ConfError> {
+    let name = directive.name();
+    let mut has_size = false;
+    for word in directive.arguments() {
+        let count = |it: &str| number(it).is_some();
+        let seconds = |it: &str| time(it, Unit::Seconds).is_some();
+        let fits = match word.split_once('=') {
+            Some(("max", value)) => {
+                has_size |= number(value).is_some_and(|it| 0 < it);
+                count(value)
+            }
+            Some(("min_uses", value)) => count(value),
+            Some(("inactive" | "valid", value)) => seconds(value),
+            _ => *word == "off",
+        };
+        if !fits {
+            let text = format!("invalid \"{name}\" parameter \"{word}\"");
+            return Err(word.refuse(text));
+        }
+    }
+    if has_size || *directive.text() == "off" {
+        return Ok(());
+    }
+    Err(name.refuse(format!("\"{name}\" must have \"max\" parameter")))
+}
 
 /// The formats of `http` or `stream`.
 #[derive(Clone, Debug, Default)]

@@ -98,9 +98,6 @@ const DATAGRAMS: &str = "this version passes TCP on, no datagrams: remove the li
 const REFUSED: &[Row<StreamScope>] = &[
     refused("proxy_requests", DATAGRAMS),
     refused("proxy_responses", DATAGRAMS),
-    refused("proxy_downstream_buffer", "it is called `proxy_buffer_size`"),
-    refused("proxy_upstream_buffer", "it is called `proxy_buffer_size`"),
-    refused("open_log_file_cache", "logs have names that are known at the start: remove the line"),
     refused("proxy_ssl", TLS),
     refused("proxy_ssl_alpn", TLS),
     refused("proxy_ssl_certificate", TLS),
@@ -202,13 +199,8 @@ const STREAM_ROWS: &[Row<StreamBlock>] = &[
             let found = reading.problems.len();
             reading.apply(Block::StreamServer, directive.children(), SERVER, &mut server);
             let name = directive.name();
-            if found == reading.problems.len() {
-                if server.listen.lines.is_empty() {
-                    return Err(name.refuse("no \"listen\" is defined for server"));
-                }
-                if server.own.handler.is_none() {
-                    return Err(name.refuse("no handler for server"));
-                }
+            if found == reading.problems.len() && server.listen.lines.is_empty() {
+                return Err(name.refuse("no \"listen\" is defined for server"));
             }
             stream.servers.push(server);
             Ok(())

@@ -24,7 +24,7 @@ impl Settings {
     }
 
     fn trust(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let (who, warning) = Who::read(directive)?;
+        let (who, warning) = Who::trusted(directive)?;
         self.trusted.push(who);
         warning.map_or(Ok(()), Err)
     }

@@ -3,6 +3,7 @@
 use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::value::{number, size};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Reading, Row, Span, Word};
+use crate::http::listen::ACCEPTED;
 use crate::snapshot::ListenOptions;
 
 /// One `listen` line.
@@ -38,6 +39,7 @@ pub const ROWS: &[Row<Settings>] = &[Row {
 }];
 
 const DATAGRAMS: &str = "this version passes TCP on, no datagrams: remove the line";
+const LATER: &str = "data is not taken before the handshake is over";
 const BOUND: &str = "every address has a socket of its own on every worker";
 
 impl Settings {
@@ -52,7 +54,7 @@ impl Settings {
             |text: &str| word.refuse(format!("{text} in \"{word}\" of the \"listen\" directive"));
         let address =
             Address::parse(word, Purpose::Listen).map_err(|it| refuse(&it.to_string()))?;
-        if address.ports.is_none() && !matches!(address.host, Host::Unix(_)) {
+        if address.ports.is_none() && matches!(address.host, Host::Any | Host::Ip(_)) {
             return Err(refuse("no port"));
         }
         let mut listen = Listen {
@@ -91,7 +93,7 @@ impl Listen {
         reading: &mut Reading<'_>,
     ) -> Result<(), ConfError> {
         let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
-        let refuse = || word.refuse(format!("invalid {name} \"{}\"", value.unwrap_or_default()));
+        let refuse = || word.refuse(format!("invalid {name} \"{word}\""));
         let bytes = |it| size(it).and_then(|it| usize::try_from(it).ok());
         match (name, value) {
             ("proxy_protocol", None) => self.proxy_protocol = true,
@@ -107,7 +109,7 @@ impl Listen {
             }
             ("ipv6only", Some("on")) => self.options().only_v6 = true,
             ("ipv6only", Some("off")) => self.options().only_v6 = false,
-            ("ipv6only", Some(value)) => {
+            ("ipv6only", Some(value)) if value.starts_with('o') => {
                 return Err(word.refuse(format!("invalid ipv6only flags \"{value}\"")));
             }
             ("bind" | "reuseport", None) => {
@@ -120,7 +122,21 @@ impl Listen {
                 return Err(word.refuse(text).with_help(help));
             }
             ("default_server", None) => self.is_default = true,
-            ("so_keepalive" | "fastopen", Some(_)) | ("multipath" | "deferred", None) => {
+            ("deferred", None) => {
+                self.options();
+                reading.without_effect(directive, Block::StreamServer, word, ACCEPTED);
+            }
+            ("fastopen", Some(value)) => {
+                number(value).ok_or_else(refuse)?;
+                self.options();
+                reading.without_effect(directive, Block::StreamServer, word, LATER);
+            }
+            ("so_keepalive", Some(value))
+                if !matches!(value, "on" | "off") && !value.contains(':') =>
+            {
+                return Err(word.refuse(format!("invalid so_keepalive value: \"{value}\"")));
+            }
+            ("so_keepalive", Some(_)) | ("multipath", None) => {
                 let help = "this socket option is not set by this version: remove it";
                 return Err(word.invalid_parameter().with_help(help));
             }

@@ -128,6 +128,19 @@ const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
     Row { name, within: EVERYWHERE, arguments: 1..=1, effect }
 }
 
+/// `proxy_buffer_size` by one of its old names.
+fn old_buffer_size(settings: &mut Settings, directive: &Directive) -> Result<(), ConfError> {
+    if settings.buffer_size.is_some() {
+        return Err(directive.refuse("is duplicate"));
+    }
+    settings.buffer_size = Some(directive.size()?);
+    let name = directive.name();
+    let text = format!(
+        "the \"{name}\" directive is deprecated, use the \"proxy_buffer_size\" directive instead"
+    );
+    Err(name.refuse(text).warning())
+}
+
 /// A size, or a text that comes to one.
 fn rate(directive: &Directive) -> Result<Word, ConfError> {
     let word = directive.text();
@@ -151,6 +164,8 @@ pub const ROWS: &[Row<Settings>] = &[
         "proxy_buffer_size",
         Effect::Set(|it, directive| put(&mut it.buffer_size, directive.size())),
     ),
+    row("proxy_downstream_buffer", Effect::Set(old_buffer_size)),
+    row("proxy_upstream_buffer", Effect::Set(old_buffer_size)),
     row(
         "proxy_upload_rate",
         Effect::Set(|it, directive| put(&mut it.upload_rate, rate(directive))),
@@ -174,8 +189,12 @@ pub const ROWS: &[Row<Settings>] = &[
     row(
         "proxy_protocol",
         Effect::Set(|it, directive| {
-            let greetings = [("off", Greeting::Off), ("on", Greeting::V1), ("v2", Greeting::V2)];
-            put(&mut it.protocol, directive.choice(&greetings))
+            let greeting = match directive.text().as_str() {
+                "v2" => Greeting::V2,
+                _ if directive.flag()? => Greeting::V1,
+                _ => Greeting::Off,
+            };
+            put(&mut it.protocol, Ok(greeting))
         }),
     ),
     row("proxy_half_close", Effect::Set(|it, directive| put(&mut it.half_close, directive.flag()))),

@@ -29,5 +29,6 @@ mod silence;
 mod smuggle;
 mod sticky;
 mod stream;
+mod stream_phases;
 mod support;
 mod upgrade;

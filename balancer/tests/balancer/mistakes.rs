@@ -17,11 +17,18 @@ use tempfile::TempDir;
 /// Lines of `BLOCK | TEXT`, or `BLOCK | TEXT => MESSAGE` where the installed nginx is too old.
 const LINES: &str = include_str!("mistakes.txt");
 
+/// Without it the installed nginx knows no `stream`.
+const MODULE: &str = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;";
+
 /// A text in its block; the blocks around it are complete.
 fn within(block: Block, text: &str) -> Option<String> {
     let http = |text: &str| {
         let served = "server { listen 127.0.0.1:8098; }";
         format!("events {{}}\nhttp {{\naccess_log off;\n{text}\n{served}\n}}\n")
+    };
+    let stream = |text: &str| {
+        let served = "server { listen 127.0.0.1:8098; return a; }";
+        format!("{MODULE}\nevents {{}}\nstream {{\n{text}\n{served}\n}}\n")
     };
     let server = |text: &str| http(&format!("server {{\nlisten 127.0.0.1:8099;\n{text}\n}}"));
     Some(match block {
@@ -36,6 +43,9 @@ fn within(block: Block, text: &str) -> Option<String> {
             server(&format!("location /a {{\nlimit_except GET {{\n{text}\n}}\n}}"))
         }
         Block::Upstream => http(&format!("upstream u {{\n{text}\n}}")),
+        Block::Stream => stream(text),
+        Block::StreamServer => stream(&format!("server {{\nlisten 127.0.0.1:8097;\n{text}\n}}")),
+        Block::StreamUpstream => stream(&format!("upstream u {{\n{text}\n}}")),
         _ => return None,
     })
 }
@@ -124,13 +134,18 @@ fn every_row_is_refused_as_nginx_refuses_it() {
     let (mut compared, mut wrong) = (0, Vec::new());
     for (name, block, least, most, opens) in rows {
         let Some(known) = within(block, &format!("{name};")) else { continue };
-        if both(folder.path(), &known).0.contains("unknown directive") {
+        let newer = ["unknown directive", "directive is not allowed here"];
+        let said = both(folder.path(), &known).0;
+        if newer.iter().any(|it| said.contains(it)) {
             continue;
         }
         let misplaced = if block == Block::Events { Block::Main } else { Block::Events };
         let texts = broken(name, least, most, opens).into_iter().map(|it| (block, it));
         for (block, text) in texts.chain([(misplaced, format!("{name} 1;"))]) {
-            let whole = within(block, &text).unwrap();
+            let mut whole = within(block, &text).unwrap();
+            if known.starts_with(MODULE) && block == misplaced {
+                whole = format!("{MODULE}\n{whole}");
+            }
             let (theirs, ours) = both(folder.path(), &whole);
             compared += 1;
             // What nginx accepts may need what is not built: a refusal is honest.
@@ -157,6 +172,9 @@ fn mistakes_of_the_list_are_told_as_nginx_tells_them() {
             "server" => Block::Server,
             "location" => Block::Location,
             "upstream" => Block::Upstream,
+            "stream" => Block::Stream,
+            "stream server" => Block::StreamServer,
+            "stream upstream" => Block::StreamUpstream,
             other => panic!("no block {other}"),
         };
         let (text, expected) = match text.split_once(" => ") {

@@ -10,31 +10,31 @@ use nix::sys::signal::Signal;
 use crate::support::{Balancer, Origin, PATIENCE, eventually, free_port};
 
 /// Starts with what stands in the `stream` block; `PORT` is a free port.
-fn start(stream: &str) -> Balancer {
+pub(crate) fn start(stream: &str) -> Balancer {
     Balancer::start(&format!("}}\nstream {{\n{stream}"))
 }
 
 /// Waits until the error log has a text; a line is written a moment after what it tells.
 #[track_caller]
-fn hears(balancer: &Balancer, text: &str) {
+pub(crate) fn hears(balancer: &Balancer, text: &str) {
     eventually(text, || balancer.said().contains(text));
 }
 
-fn connect(port: u16) -> TcpStream {
+pub(crate) fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// All that comes until the connection ends, a reset included.
-fn rest(mut stream: &TcpStream) -> String {
+pub(crate) fn rest(mut stream: &TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Sends every byte back until its client ends its side, then says `end` and closes.
-fn echo() -> Origin {
+pub(crate) fn echo() -> Origin {
     Origin::raw(|mut stream| {
         let mut buffer = [0; 4096];
         while let Ok(read) = stream.read(&mut buffer) {
@@ -51,7 +51,7 @@ fn echo() -> Origin {
     })
 }
 
-fn exact(mut stream: &TcpStream, count: usize) -> String {
+pub(crate) fn exact(mut stream: &TcpStream, count: usize) -> String {
     let mut bytes = vec![0; count];
     stream.read_exact(&mut bytes).unwrap();
     String::from_utf8(bytes).unwrap()
@@ -324,13 +324,14 @@ fn mistakes_are_told_in_nginx_words() {
     for (stream, expected) in [
         ("server { listen 1; }", "no handler for server"),
         ("server { return a; }", "no \"listen\" is defined for server"),
-        ("server { listen a; return a; }", "no port in \"a\" of the \"listen\" directive"),
+        ("server { listen a; return a; }", "host not found in \"a\" of the \"listen\" directive"),
         ("server { listen 1; return $nope; }", "unknown \"nope\" variable"),
         ("server { listen 1; proxy_pass 127.0.0.1; }", "no port in upstream \"127.0.0.1\""),
         ("upstream u { server 127.0.0.1; }", "no port in upstream \"127.0.0.1\""),
         ("upstream u { server a:1; ip_hash; }", "\"ip_hash\" directive is not allowed here"),
         ("upstream u { server a:1; keepalive 1; }", "\"keepalive\" directive is not allowed here"),
         ("access_log a;", "log format is not specified"),
+        ("open_log_file_cache valid=1s;", "\"open_log_file_cache\" must have \"max\" parameter"),
         ("access_log a f; server { listen 1; return a; }", "unknown log format \"f\""),
         ("server { listen 1 udp; return a; }", "invalid parameter \"udp\""),
         ("server { listen 1 ssl; return a; }", "the \"ssl\" parameter requires"),

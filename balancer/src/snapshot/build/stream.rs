@@ -21,6 +21,7 @@ use crate::stream::proxy::aim::{self, Dynamic};
 use crate::stream::session::Session;
 use crate::stream::upstream::Habits;
 use crate::stream::{Content, Server, Servers};
+use crate::upstream::dns::Resolver;
 use crate::upstream::resolve::Answers;
 use crate::variable::{Definitions, Names, compile, has_variables};
 
@@ -128,11 +129,16 @@ impl<'a> Compiler<'a> {
 
     fn server(&mut self, block: &StreamServerBlock) -> Result<Server, ConfError> {
         let scope = block.scope.clone().within(&self.stream.scope);
+        let resolver = self.groups.resolvers.of(&scope.resolver)?;
         let content = match &block.own.handler {
-            Some(Handler::Proxy(target)) => self.proxy(&scope, target)?,
+            Some(Handler::Proxy(target)) => self.proxy(&scope, target, resolver)?,
             Some(Handler::Return(word)) => Content::Return(compile(word, self.variables)?),
             Some(Handler::Pass(word)) => Content::Pass(Pass::compile(word, self.variables)?),
-            None => return Err(ConfError::new("no handler for server", block.span.clone())),
+            None => {
+                // nginx looks for it when everything has been read.
+                let text = format!("no handler for server in {}", block.span);
+                return Err(ConfError::unplaced(text));
+            }
         };
         let lines = scope.logs.access().unwrap_or_default();
         Ok(Server {
@@ -150,12 +156,17 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    fn proxy(&mut self, scope: &StreamScope, word: &Word) -> Result<Content, ConfError> {
+    fn proxy(
+        &mut self,
+        scope: &StreamScope,
+        word: &Word,
+        resolver: Option<Arc<Resolver>>,
+    ) -> Result<Content, ConfError> {
         let target = if has_variables(word.as_bytes()) {
             aim::Target::Variable(Dynamic {
                 text: compile(word, self.variables)?,
                 directory: Arc::clone(&self.groups.directory),
-                resolver: self.groups.resolvers.of(&scope.resolver)?,
+                resolver,
                 patience: scope.resolver.patience(),
             })
         } else {
