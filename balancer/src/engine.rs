@@ -1,7 +1,7 @@
 //! One exchange: head in, phases, forward or answer, lease out.
 //!
-//! The engine is hosted by pingora-core: a [`ServerApp`](pingora_core::apps::ServerApp) is given
-//! each accepted stream. A connection lives and dies on the worker that accepted it; what workers
+//! The engine is hosted by pingora-core: its seam is a [`ServerApp`](pingora_core::apps::ServerApp)
+//! that is given each accepted stream, plain sockets without Pingora's wrapping around them. A connection lives and dies on the worker that accepted it; what workers
 //! share is [`Shared`].
 
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-pub use pingora_core::protocols::Stream;
-
 use crate::metrics::Reloads;
 use crate::snapshot::Snapshot;
+
+pub use self::stream::{Ends, Stream};
 
 mod admit;
 pub mod ahead;
@@ -35,16 +35,18 @@ mod phases;
 pub mod places;
 pub mod pool;
 pub mod relay;
-mod reset;
 pub mod session;
 pub mod spool;
+mod stream;
 pub mod timer;
 
 /// What all workers look at.
 #[derive(Debug)]
 pub struct Shared {
-    /// The configuration in force; the one place where it is swapped.
+    /// The configuration in force; [`Shared::install`] is the one place where it is swapped.
     pub snapshot: ArcSwap<Snapshot>,
+    /// That of `snapshot`, to be compared without holding it.
+    generation: AtomicU64,
     /// Client connections and requests.
     pub stats: Stats,
     /// What became of the configurations that were read.
@@ -58,12 +60,26 @@ impl Shared {
     /// Starts with a configuration, for a number of workers.
     pub fn new(snapshot: Snapshot, workers: usize) -> Self {
         Self {
+            generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
             stats: Stats::new(workers),
             reloads: Reloads::new(),
             stopping: AtomicBool::new(false),
             cut: AtomicU64::new(0),
         }
+    }
+
+    /// Puts a configuration in force.
+    pub fn install(&self, snapshot: Snapshot) {
+        let generation = snapshot.generation;
+        self.snapshot.store(Arc::new(snapshot));
+        // Release: whoever sees the number finds at least this configuration.
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// The generation of the configuration in force.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Whether connections end as soon as they are idle.

@@ -1,5 +1,6 @@
 //! What time is it? The only place of the engine that asks.
 
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -20,12 +21,23 @@ pub fn unix_millis() -> u64 {
 }
 
 thread_local! {
-    static DATE: std::cell::RefCell<(u64, Vec<u8>)> = const { std::cell::RefCell::new((0, Vec::new())) };
+    /// The second since 1970 at this worker's last tick; 0 on a thread that has none.
+    static SECOND: Cell<u64> = const { Cell::new(0) };
+    static DATE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
 }
 
-/// Hands over the time as the `Date` header has it; formatted once a second.
+/// Moves this worker's [`with_date`] on. Whoever has called it once must go on to.
+pub fn tick() {
+    SECOND.set(unix_millis() / 1000);
+}
+
+/// Hands over the time as the `Date` header has it, formatted once a second; late by a tick at
+/// most, so that no answer has to ask for the time.
 pub fn with_date<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
-    let second = unix_millis() / 1000;
+    let second = match SECOND.get() {
+        0 => unix_millis() / 1000,
+        second => second,
+    };
     DATE.with_borrow_mut(|(written, text)| {
         if *written != second {
             *written = second;

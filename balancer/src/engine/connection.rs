@@ -1,22 +1,21 @@
 //! An accepted stream → exchanges: the keep-alive loop and its deadlines.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::l4::socket::SocketAddr as AnyAddr;
+use pingora_core::protocols::Stream as Hosted;
 use pingora_core::server::ShutdownWatch;
 
 use crate::engine::clock;
 use crate::engine::exchange::{Client, Exchange, MOST_CHANGES};
 use crate::engine::failure::Abort;
 use crate::engine::h1::request::{Limits, Progress, Refusal};
-use crate::engine::timer::Deadline;
-use crate::engine::{Shared, Stream, WorkerStats, reset};
+use crate::engine::timer::{self, Deadline, TICK};
+use crate::engine::{Ends, Shared, Stream, WorkerStats};
 use crate::http::Action;
 use crate::http::closing::Closing;
 use crate::http::location::Location;
@@ -50,34 +49,35 @@ impl HttpApp {
 
 #[async_trait]
 impl ServerApp for HttpApp {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        self.serve(stream, self.shared.snapshot.load_full()).await;
+    async fn process_new(self: &Arc<Self>, stream: Hosted, _: &ShutdownWatch) -> Option<Hosted> {
+        let ends = Ends::of(&stream);
+        self.serve(Stream::Hosted(stream), ends, self.shared.snapshot.load_full()).await;
         None
     }
 }
 
 impl HttpApp {
     /// Serves a connection by a configuration, and by those that follow it.
-    pub async fn serve(&self, stream: Stream, snapshot: Arc<Snapshot>) {
+    pub async fn serve(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
-        self.receive(stream, snapshot, None).await;
+        self.receive(stream, ends, snapshot, Vec::new()).await;
     }
 
-    /// As [`Self::serve`], for one that another listener has accepted, and that it counts.
-    pub async fn take_over(&self, stream: Stream, snapshot: Arc<Snapshot>, passed: Passed) {
-        self.receive(stream, snapshot, Some(passed)).await;
+    /// As [`Self::serve`], for one that another listener has accepted, that it counts, and of which
+    /// it has read something.
+    pub async fn take_over(
+        &self,
+        stream: Stream,
+        ends: Ends,
+        snapshot: Arc<Snapshot>,
+        read: Vec<u8>,
+    ) {
+        self.receive(stream, ends, snapshot, read).await;
     }
 
-    async fn receive(&self, stream: Stream, snapshot: Arc<Snapshot>, passed: Option<Passed>) {
-        let (address, local) = match stream.get_socket_digest() {
-            Some(digest) => {
-                let inet = |it: Option<&AnyAddr>| it.and_then(|it| it.as_inet().copied());
-                (inet(digest.peer_addr()), inet(digest.local_addr()))
-            }
-            None => (None, None),
-        };
-        let local = passed.as_ref().map_or(local, |it| it.local);
+    async fn receive(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>, read: Vec<u8>) {
+        let Ends { peer: address, local } = ends;
         let name =
             address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string());
         let serial = self.shared.stats.next_serial();
@@ -96,7 +96,7 @@ impl HttpApp {
             closing: Closing::default(),
             generation,
             snapshot,
-            early: passed.map(|it| it.bytes).unwrap_or_default(),
+            early: read,
         };
         let mut serving = std::pin::pin!(connection.serve());
         poll_fn(|context| {
@@ -152,15 +152,6 @@ pub(super) struct Connection<'a> {
     early: Vec<u8>,
 }
 
-/// What is known of a connection that comes from another listener.
-#[derive(Debug)]
-pub struct Passed {
-    /// The address it is passed to, `None` for a Unix socket.
-    pub local: Option<SocketAddr>,
-    /// What has been read of it.
-    pub bytes: Vec<u8>,
-}
-
 impl Connection<'_> {
     async fn serve(mut self) {
         let mut idle = self.header_timeout();
@@ -174,7 +165,7 @@ impl Connection<'_> {
                 After::Close if self.closing.lingers_always => return self.linger().await,
                 After::Late if self.closing.resets => {
                     // A connection that cannot be reset is closed as any other.
-                    let _ = reset::on_close(&self.stream);
+                    let _ = self.stream.reset_on_close();
                     return;
                 }
                 After::Linger | After::Close | After::Late => return,
@@ -185,10 +176,10 @@ impl Connection<'_> {
 
     /// Follows a reload, unless the address is not listened on any more; whether it still is.
     fn follow(&mut self) -> bool {
-        let newest = self.shared.snapshot.load();
-        if newest.generation == self.snapshot.generation {
+        if self.shared.generation() == self.snapshot.generation {
             return true;
         }
+        let newest = self.shared.snapshot.load();
         let is_served = newest.listener(self.bind).is_some();
         if is_served {
             self.snapshot = Arc::clone(&newest);
@@ -199,7 +190,7 @@ impl Connection<'_> {
     /// Whether the connection takes no request after the one it serves: the program ends, or
     /// serves by another configuration than when the connection was accepted.
     pub(super) fn is_leaving(&self) -> bool {
-        self.shared.is_stopping() || self.shared.snapshot.load().generation != self.generation
+        self.shared.is_stopping() || self.shared.generation() != self.generation
     }
 
     /// Serves requests until none has begun to arrive.
@@ -231,7 +222,8 @@ impl Connection<'_> {
         let _waiting = During::start(&self.stats.waiting);
         self.deadline.arm_idle(timeout);
         let mut is_last = false;
-        let began = clock::now();
+        // Never early: what is counted from it must not end before its time.
+        let began = timer::coarse_now() + TICK;
         let waited = poll_fn(|context| {
             let mut exchange = fresh();
             match exchange.input.poll_fill(context, &mut self.stream) {

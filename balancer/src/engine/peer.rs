@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use policy::Time;
 use tokio::net::{TcpSocket, UnixStream};
 
@@ -81,20 +80,14 @@ impl Peer {
                     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
                 socket.set_nodelay(true)?;
                 way.prepare(&socket)?;
-                L4Stream::from(socket.connect(*address).await?)
+                Stream::Tcp(socket.connect(*address).await?)
             }
-            Address::Unix(path) => L4Stream::from(UnixStream::connect(path).await?),
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         };
         let place = Place::claim();
         backend.counters.open.fetch_add(1, Ordering::Relaxed);
         let backend = Arc::clone(backend);
-        Ok(Self {
-            stream: Box::new(stream),
-            backend,
-            opened: clock::now(),
-            requests: 0,
-            _place: place,
-        })
+        Ok(Self { stream, backend, opened: clock::now(), requests: 0, _place: place })
     }
 
     /// Whether it has carried requests before.

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::l4::socket::SocketAddr as AnyAddr;
+use pingora_core::protocols::Stream as Hosted;
 use pingora_core::server::ShutdownWatch;
 use tokio::io::AsyncWrite;
 
 use crate::client::allows;
 use crate::engine::buffer::{self, Input};
-use crate::engine::connection::{Closed, HttpApp, Passed};
+use crate::engine::connection::{Closed, HttpApp};
 use crate::engine::timer::Deadline;
-use crate::engine::{Shared, Stream, WorkerStats, clock, reset};
+use crate::engine::{Ends, Shared, Stream, WorkerStats, clock};
 use crate::logs::Level;
 use crate::snapshot::{Bind, Snapshot, StreamListener};
 use crate::stream::log::{access, note, tell};
@@ -49,21 +49,19 @@ impl StreamApp {
 
 #[async_trait]
 impl ServerApp for StreamApp {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        self.serve(stream, self.shared.snapshot.load_full()).await;
+    async fn process_new(self: &Arc<Self>, stream: Hosted, _: &ShutdownWatch) -> Option<Hosted> {
+        let ends = Ends::of(&stream);
+        self.serve(Stream::Hosted(stream), ends, self.shared.snapshot.load_full()).await;
         None
     }
 }
 
 impl StreamApp {
     /// Serves a session by a configuration, if that listens on its address.
-    pub async fn serve(&self, stream: Stream, snapshot: Arc<Snapshot>) {
+    pub async fn serve(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
-        let inet = |it: Option<&AnyAddr>| it.and_then(|it| it.as_inet().copied());
-        let digest = stream.get_socket_digest();
-        let peer = digest.as_ref().and_then(|it| inet(it.peer_addr()));
-        let mut local = digest.as_ref().and_then(|it| inet(it.local_addr()));
+        let Ends { peer, mut local } = ends;
         let serial = self.shared.stats.next_serial();
         let mut bind = self.bind.clone();
         let mut connection = Connection {
@@ -96,9 +94,9 @@ impl StreamApp {
         if passes > 0 {
             let Connection { stream, input, .. } = connection;
             let app = HttpApp::new(Arc::clone(&self.shared), Arc::clone(&self.stats), bind);
-            let origin = Passed { local, bytes: input.unread().to_vec() };
+            let (ends, read) = (Ends { peer, local }, input.unread().to_vec());
             // Boxed, so that a session keeps no room for what a request needs.
-            Box::pin(app.take_over(stream, snapshot, origin)).await;
+            Box::pin(app.take_over(stream, ends, snapshot, read)).await;
         }
     }
 }
@@ -253,7 +251,7 @@ impl Connection<'_> {
     fn leave(&self) {
         if self.session.sent == 0 && !self.session.is_proxied && !self.input.unread().is_empty() {
             // A connection that cannot be reset is closed as any other.
-            let _ = reset::on_close(&self.stream);
+            let _ = self.stream.reset_on_close();
         }
     }
 

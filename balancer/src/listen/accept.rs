@@ -5,12 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use pingora_core::apps::ServerApp;
-use pingora_core::protocols::l4::socket::SocketAddr as AnyAddr;
-use pingora_core::protocols::l4::stream::Stream as L4Stream;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use socket2::Socket;
-use std::os::fd::AsRawFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
@@ -18,9 +13,9 @@ use crate::conf::error::os_text;
 use crate::engine::connection::HttpApp;
 use crate::engine::places::{self, Place};
 use crate::engine::session::StreamApp;
-use crate::engine::{Shared, WorkerStats};
+use crate::engine::{Ends, Shared, Stream, WorkerStats};
 use crate::listen::Last;
-use crate::snapshot::{Bind, Snapshot};
+use crate::snapshot::Bind;
 use crate::upstream::backend::add;
 
 /// How often a connection that was promised a place looks for it.
@@ -143,56 +138,35 @@ impl Accept {
     }
 
     fn begin(&self, accepted: Accepted, place: Place) {
-        let stream = match accepted {
+        let (stream, ends) = match accepted {
             Accepted::Tcp(stream, peer) => {
-                let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-                let _ = digest.peer_addr.set(Some(AnyAddr::from(peer)));
                 // The kernel is asked only where it alone knows.
-                if let Bind::Inet(address) = self.bind
-                    && !address.ip().is_unspecified()
-                {
-                    let _ = digest.local_addr.set(Some(AnyAddr::from(address)));
-                }
-                let mut stream = L4Stream::from(stream);
-                stream.set_socket_digest(digest);
-                stream
+                let local = match self.bind {
+                    Bind::Inet(address) if !address.ip().is_unspecified() => Some(address),
+                    _ => stream.local_addr().ok(),
+                };
+                (Stream::Tcp(stream), Ends { peer: Some(peer), local })
             }
-            Accepted::Unix(stream) => L4Stream::from(stream),
+            Accepted::Unix(stream) => (Stream::Unix(stream), Ends::default()),
         };
-        let closed = self.closed.clone();
-        if let Some(last) = self.last.get() {
-            self.serve_last(stream, Arc::clone(last), place);
-            return;
-        }
+        // Who waited at an address that the configuration in force does not name any more is served
+        // by the last one that did.
+        let snapshot = match self.last.get() {
+            Some(last) => Arc::clone(last),
+            None => self.shared.snapshot.load_full(),
+        };
         // A reload may give an address from one block to the other.
-        if self.shared.snapshot.load().stream(&self.bind).is_some() {
+        if snapshot.stream(&self.bind).is_some() {
             let app = Arc::clone(&self.streams);
             tokio::spawn(async move {
                 let _place = place;
-                app.process_new(Box::new(stream), &closed).await
-            });
-            return;
-        }
-        let app = Arc::clone(&self.app);
-        tokio::spawn(async move {
-            let _place = place;
-            app.process_new(Box::new(stream), &closed).await
-        });
-    }
-
-    /// Serves who waited at an address that the configuration in force does not name any more.
-    fn serve_last(&self, stream: L4Stream, last: Arc<Snapshot>, place: Place) {
-        if last.stream(&self.bind).is_some() {
-            let app = Arc::clone(&self.streams);
-            tokio::spawn(async move {
-                let _place = place;
-                app.serve(Box::new(stream), last).await;
+                app.serve(stream, ends, snapshot).await;
             });
         } else {
             let app = Arc::clone(&self.app);
             tokio::spawn(async move {
                 let _place = place;
-                app.serve(Box::new(stream), last).await;
+                app.serve(stream, ends, snapshot).await;
             });
         }
     }

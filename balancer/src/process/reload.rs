@@ -75,7 +75,7 @@ impl Process<'_> {
         self.tell_of_starts(&configuration.process);
         self.environment = configuration.process.environment();
         self.listeners.close_others(&snapshot, old);
-        self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.install(snapshot);
         logs::error::direct(sinks);
         self.listeners.accept(opened, &self.shared, &self.workers);
         Ok(generation)

@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+use policy::Time;
+
 use crate::conf::value::size;
 use crate::engine::ahead::{Ahead, Inflow, PATIENCE, Source, Throttle};
 use crate::engine::connection::{After, Connection};
@@ -49,8 +51,12 @@ pub(super) enum Passed {
 pub(super) struct Download {
     pub(super) relay: Relay,
     pub(super) inflow: Inflow,
-    /// When its head had come, since the pick.
+    /// When its head had come.
+    pub(super) head_at: Time,
+    /// The same, since the pick.
     pub(super) head_time: Duration,
+    /// Whether anything was waited for since.
+    pub(super) has_waited: bool,
     /// Whether the connection with the client goes on behind it.
     pub(super) stays: bool,
     /// Whether lines of ours stand behind its body.
@@ -74,6 +80,7 @@ impl Connection<'_> {
     ) -> After {
         let mut down = self.start(exchange, request, &upload, &lease);
         let passed = if down.is_upgrade {
+            down.has_waited = true;
             self.tunnel(exchange, request, &mut peer, &mut down).await
         } else {
             let both = Some((&mut peer, &mut upload));
@@ -87,6 +94,7 @@ impl Connection<'_> {
         } else {
             drop(peer);
         }
+        let mut ended = if passed == Passed::Ahead { None } else { Some(now) };
         let mut passed = match passed {
             Passed::Ahead => self.download(exchange, request, None, &mut down).await,
             other => other,
@@ -96,12 +104,16 @@ impl Connection<'_> {
         if passed == Passed::Whole && down.has_trailers {
             let mut trailers = Vec::new();
             request.location.filters.trail(exchange, &mut trailers);
+            ended = None;
             match self.send(&trailers, request.location.core.send_timeout).await {
                 Ok(sent) => exchange.sent += sent,
                 Err(_) => passed = Passed::ClientGone,
             }
         }
-        exchange.ended = clock::now();
+        exchange.ended = ended.unwrap_or_else(clock::now);
+        let mut head = down.relay.into_head();
+        head.clear();
+        exchange.hints = head;
         exchange.completed = passed == Passed::Whole;
         match (passed, stays, has_read_all) {
             (Passed::Whole, true, _) => After::Keep,
@@ -159,7 +171,9 @@ impl Connection<'_> {
         Download {
             relay: relay.paced(pace, exchange.started),
             inflow: Inflow { received, ahead: None, rate },
+            head_at,
             head_time,
+            has_waited: false,
             stays: exchange.head.stays,
             has_trailers: outlet.has_trailers,
             is_upgrade,
@@ -176,7 +190,7 @@ impl Connection<'_> {
         mut both: Option<(&mut Peer, &mut Upload)>,
         down: &mut Download,
     ) -> Passed {
-        let Download { relay, inflow, is_buffered, .. } = down;
+        let Download { relay, inflow, is_buffered, has_waited, .. } = down;
         let mut mark = None;
         let mut held_up: Option<Deadline> = None;
         poll_fn(|context| {
@@ -194,7 +208,7 @@ impl Connection<'_> {
                 Poll::Ready(Err(Broken::Sink(_))) => return Poll::Ready(Passed::ClientGone),
                 Poll::Ready(Err(Broken::Source(_))) => return Poll::Ready(Passed::Cut),
                 Poll::Ready(Err(Broken::Framing)) => return Poll::Ready(Passed::Garbled),
-                Poll::Pending => {}
+                Poll::Pending => *has_waited = true,
             }
             if relay.waiting != Waiting::Source
                 && *is_buffered

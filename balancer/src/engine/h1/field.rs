@@ -88,11 +88,17 @@ pub enum Name {
 
 impl Name {
     /// Which of the known names this is, ignoring case; `hash` is [`hash`] of it.
+    ///
+    /// `name` has no control characters: they are the only bytes that could be taken for others.
     pub fn of(name: &[u8], hash: u32) -> Self {
         let mut slot = hash as usize % SLOTS;
         while let Some((text, known)) = KNOWN.get(usize::from(TABLE[slot])) {
-            if name.eq_ignore_ascii_case(text.as_bytes()) {
-                return *known;
+            if name.len() == text.len() {
+                // All bytes at once, without a branch for each.
+                let differs = |all, (one, other): (&u8, &u8)| all | ((one | 0x20) ^ other);
+                if name.iter().zip(text.as_bytes()).fold(0, differs) == 0 {
+                    return *known;
+                }
             }
             slot = (slot + 1) % SLOTS;
         }
@@ -224,46 +230,76 @@ pub enum Line {
     Bad,
 }
 
-/// Parses the line of `buffer` from `start` up to `end`, its line end excluded.
+/// Where a line ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// Not within what has arrived.
+    Open,
+    /// At the first position, its line end excluded; the next line begins at the second.
+    At(usize, usize),
+    /// A carriage return stands in it by itself.
+    Bare,
+}
+
+/// Looks for the end of the header line that begins at `start`.
 ///
-/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: a bare carriage
-/// return is refused wherever it stands, and so is every name that holds white space.
+/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: a carriage return
+/// stands before a line feed and nowhere else, as other readers take it for the end of a line.
+pub fn ending(buffer: &[u8], start: usize) -> Ending {
+    let Some(length) = memchr::memchr2(b'\r', b'\n', &buffer[start..]) else {
+        return Ending::Open;
+    };
+    let end = start + length;
+    match (buffer[end], buffer.get(end + 1)) {
+        (b'\n', _) => Ending::At(end, end + 1),
+        (_, Some(b'\n')) => Ending::At(end, end + 2),
+        (_, None) => Ending::Open,
+        (_, Some(_)) => Ending::Bare,
+    }
+}
+
+/// Where the first byte stands in a head that ends texts in other programs, and could hide a part.
+pub fn nul(head: &[u8]) -> Option<usize> {
+    memchr::memchr(0, head)
+}
+
+/// Parses the line of `buffer` from `start` up to `end`, as [`ending`] found it. Whoever reads the
+/// head looks for a [`nul`] in the whole of it.
+///
+/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: every name that
+/// holds white space is refused.
 pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
     let line = &buffer[start..end];
-    let mut lower_hash = 0_u32;
-    let mut odd = false;
-    let mut colon = line.len();
-    for (at, byte) in line.iter().enumerate() {
-        let lower = LOWER[*byte as usize];
+    let (mut lower_hash, mut odd, mut colon) = (0_u32, false, 0);
+    loop {
+        let Some(byte) = line.get(colon).copied() else { return Line::Bad };
+        let lower = LOWER[usize::from(byte)];
         if lower != 0 {
             lower_hash = mix(lower_hash, lower);
-            continue;
-        }
-        if *byte == b':' {
-            colon = at;
+        } else if byte == b':' {
             break;
-        }
-        if *byte <= b' ' || *byte == 0x7f {
+        } else if byte <= b' ' || byte == 0x7f {
             return Line::Bad;
+        } else {
+            odd = true;
+            lower_hash = mix(lower_hash, byte.to_ascii_lowercase());
         }
-        odd = true;
-        lower_hash = mix(lower_hash, byte.to_ascii_lowercase());
+        colon += 1;
     }
-    if colon == 0 || colon == line.len() {
+    if colon == 0 {
         return Line::Bad;
     }
-    let rest = &line[colon + 1..];
-    // NUL, CR and LF are the bytes by which one message is made to look like two.
-    if memchr::memchr3(0, b'\r', b'\n', rest).is_some() {
-        return Line::Bad;
+    let blank = |it: u8| matches!(it, b' ' | b'\t');
+    let (mut from, mut to) = (colon + 1, line.len());
+    while from < to && blank(line[from]) {
+        from += 1;
     }
-    let blank = |it: &&u8| matches!(it, b' ' | b'\t');
-    let before = rest.iter().take_while(blank).count();
-    let after = rest[before..].iter().rev().take_while(blank).count();
-    let value = start + colon + 1 + before;
+    while from < to && blank(line[to - 1]) {
+        to -= 1;
+    }
     let field = Field {
         name: Piece::new(start, start + colon),
-        value: Piece::new(value, start + line.len() - after),
+        value: Piece::new(start + from, start + to),
         hash: lower_hash,
         known: Name::of(&line[..colon], lower_hash),
     };
@@ -301,17 +337,33 @@ mod tests {
 
     #[test]
     fn lines_that_could_smuggle_are_refused() {
-        for line in [
-            " folded: x",
-            "\tfolded",
-            "Host : a",
-            "Ho st: a",
-            ": a",
-            "no colon",
-            "a: \0",
-            "a: b\rc",
-        ] {
+        for line in [" folded: x", "\tfolded", "Host : a", "Ho st: a", ": a", "no colon"] {
             assert!(matches!(parse(line.as_bytes(), 0, line.len()), Line::Bad), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_ends_with_a_line_feed_and_one_carriage_return_at_most_before_it() {
+        for (text, ending) in [
+            ("a: b\r\nc", Ending::At(4, 6)),
+            ("a: b\nc", Ending::At(4, 5)),
+            ("\r\n", Ending::At(0, 2)),
+            ("a: b", Ending::Open),
+            ("a: b\r", Ending::Open),
+            ("a: b\rc\r\n", Ending::Bare),
+            ("a: b\r\r\n", Ending::Bare),
+        ] {
+            assert_eq!(super::ending(text.as_bytes(), 0), ending, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_known_name_is_found_and_no_other() {
+        for (text, known) in KNOWN {
+            let upper = text.to_ascii_uppercase();
+            assert_eq!(Name::of(upper.as_bytes(), hash(text.as_bytes())), *known, "{text}");
+            let other = format!("{}_", &text[1..]);
+            assert_eq!(Name::of(other.as_bytes(), hash(text.as_bytes())), Name::Other, "{other}");
         }
     }
 

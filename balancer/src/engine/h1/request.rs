@@ -1,7 +1,7 @@
 //! The head of a request: parsed line by line as it arrives, checked as nginx checks it.
 
 use crate::engine::h1::body;
-use crate::engine::h1::field::{self, Field, Line, Name, Piece, lists};
+use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece, lists};
 use crate::engine::h1::room::Room;
 use crate::engine::h1::target;
 
@@ -21,6 +21,8 @@ impl Refusal {
         Self { status, reason }
     }
 }
+
+const BAD_LINE: Refusal = Refusal::new(400, "client sent invalid header line");
 
 /// Versions are told apart only where they are served differently.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -141,15 +143,17 @@ impl Request {
     /// Reads on in `buffer`, which holds all bytes of the head that have arrived.
     pub fn parse(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
         while self.expecting != Expecting::Nothing {
-            let Some(line_feed) = memchr::memchr(b'\n', &buffer[self.at..]) else {
-                return self.partial(buffer, limits);
-            };
             let start = self.at;
-            let mut end = start + line_feed;
-            self.at = end + 1;
-            if end > start && buffer[end - 1] == b'\r' {
-                end -= 1;
-            }
+            let ending = match self.expecting {
+                Expecting::RequestLine => line_ending(buffer, start),
+                Expecting::Fields | Expecting::Nothing => field::ending(buffer, start),
+            };
+            let (end, next) = match ending {
+                Ending::At(end, next) => (end, next),
+                Ending::Open => return self.partial(buffer, limits),
+                Ending::Bare => return Err(BAD_LINE),
+            };
+            self.at = next;
             if !self.room.fits(self.at - start, limits) {
                 return Err(self.too_large());
             }
@@ -264,7 +268,7 @@ impl Request {
             return Err(TOO_LARGE);
         }
         let field = match field::parse(buffer, start, end) {
-            Line::Bad => return Err(Refusal::new(400, "client sent invalid header line")),
+            Line::Bad => return Err(BAD_LINE),
             Line::Field(field) => field,
             Line::Odd(field) => {
                 let only_underscores =
@@ -319,6 +323,9 @@ impl Request {
     fn finish(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
         self.expecting = Expecting::Nothing;
         self.end = self.at;
+        if field::nul(&buffer[..self.end]).is_some() {
+            return Err(BAD_LINE);
+        }
         if self.host.is_none() && self.version == Version::Http11 {
             let reason = "client sent HTTP/1.1 request without \"Host\" header";
             return Err(Refusal::new(400, reason));
@@ -345,6 +352,15 @@ impl Request {
         self.expects_continue &= self.version == Version::Http11;
         Ok(())
     }
+}
+
+/// Where the request line ends. Carriage returns within it are for [`Request::request_line`] to
+/// refuse, by the part they stand in.
+fn line_ending(buffer: &[u8], start: usize) -> Ending {
+    let Some(length) = memchr::memchr(b'\n', &buffer[start..]) else { return Ending::Open };
+    let end = start + length;
+    let is_pair = start < end && buffer[end - 1] == b'\r';
+    Ending::At(end - usize::from(is_pair), end + 1)
 }
 
 fn is_method_byte(byte: u8) -> bool {

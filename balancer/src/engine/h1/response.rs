@@ -1,7 +1,7 @@
 //! The head of an upstream's answer: parsed, checked, and turned into how its body ends.
 
 use crate::engine::h1::body::{self, Framing};
-use crate::engine::h1::field::{self, Field, Line, Name, Piece, lists};
+use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece, lists};
 use crate::engine::h1::request::Progress;
 
 /// Why an answer cannot be passed on; the words nginx logs.
@@ -77,20 +77,19 @@ impl Response {
             return Err(BadResponse::NO_HEAD);
         }
         while !self.done {
-            let Some(line_feed) = memchr::memchr(b'\n', &buffer[self.at..]) else {
-                return Ok(Progress::Partial);
-            };
             let start = self.at;
-            let mut end = start + line_feed;
-            self.at = end + 1;
-            if end > start && buffer[end - 1] == b'\r' {
-                end -= 1;
-            }
+            let (end, next) = match field::ending(buffer, start) {
+                Ending::At(end, next) => (end, next),
+                Ending::Open => return Ok(Progress::Partial),
+                Ending::Bare if self.status_line => return Err(self.bad_line(buffer, start)),
+                Ending::Bare => return Err(BadResponse::NO_HEAD),
+            };
+            self.at = next;
             if !self.status_line {
                 self.parse_status(buffer, start, end)?;
                 self.status_line = true;
             } else if start == end {
-                self.finish()?;
+                self.finish(buffer)?;
             } else {
                 self.field(buffer, start, end)?;
             }
@@ -114,15 +113,20 @@ impl Response {
         let text = end - code.len() + 3;
         self.omits_blank = text == end;
         self.reason = Piece::new((text + 1).min(end), end);
-        // A NUL or CR in the reason would be passed on as part of our own head.
-        let odd = self.reason.of(buffer).iter().any(|it| matches!(it, 0 | b'\r'));
+        // It would be passed on as part of our own head.
+        let odd = field::nul(self.reason.of(buffer)).is_some();
         if self.status < 100 || odd { Err(INVALID) } else { Ok(()) }
+    }
+
+    /// Takes note of where the line that begins at `start` is no header line.
+    fn bad_line(&mut self, buffer: &[u8], start: usize) -> BadResponse {
+        self.odd = Some((start, start + odd_at(&buffer[start..])));
+        BadResponse("upstream sent invalid header")
     }
 
     fn field(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), BadResponse> {
         let (Line::Field(field) | Line::Odd(field)) = field::parse(buffer, start, end) else {
-            self.odd = Some((start, start + odd_at(&buffer[start..])));
-            return Err(BadResponse("upstream sent invalid header"));
+            return Err(self.bad_line(buffer, start));
         };
         let value = field.value.of(buffer);
         let twice = self.seen & field.known.bit() != 0;
@@ -164,7 +168,11 @@ impl Response {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), BadResponse> {
+    fn finish(&mut self, buffer: &[u8]) -> Result<(), BadResponse> {
+        if let Some(nul) = field::nul(&buffer[..self.at]) {
+            let start = memchr::memrchr(b'\n', &buffer[..nul]).map_or(0, |it| it + 1);
+            return Err(self.bad_line(buffer, start));
+        }
         if self.chunked && self.content_length.is_some() {
             return Err(BadResponse(
                 "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
