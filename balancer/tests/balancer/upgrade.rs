@@ -159,7 +159,8 @@ fn a_successor_that_ends_gives_the_pid_file_back() {
     eventually("the number is back", || daemon.pid() == Some(old) && daemon.old_pid().is_none());
     assert!(!lives(new));
     assert_eq!(daemon.get().as_deref(), Some("hello"));
-    assert!(daemon.log().contains(&format!("new binary process {new} exited with code 0")));
+    let text = format!("new binary process {new} exited with code 0");
+    eventually("its end is told", || daemon.log().contains(&text));
 }
 
 #[test]
