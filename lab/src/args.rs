@@ -72,7 +72,7 @@ enum Subject {
         csv: Option<PathBuf>,
     },
     /// Compares policies in a model of servers and requests
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     /// Runs a command, such as the tests, with `TEST_DATABASE_URL` of a private MariaDB
     Data {
         /// The command and its arguments

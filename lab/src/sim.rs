@@ -1,22 +1,33 @@
 //! What would happen under this policy? A model of servers and arrivals, driven by the policy itself.
 //!
 //! The policy is the object that serves live traffic. Everything else is a model: requests carry a
-//! demand, servers work it off, and nothing fails. Time is counted in nanoseconds and a second is the
-//! mean demand, unless said otherwise. The same plan, seed and replication give the same run.
+//! demand, servers work it off or fail as the plan says, clients give up and balancers try again.
+//! Time is counted in nanoseconds and a second is the mean demand, unless said otherwise. The same
+//! plan, seed and replication give the same run.
 
-use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroU32, time::Duration};
+use std::num::NonZeroU32;
 
-use anyhow::{Context, Result, ensure};
-use policy::{CATALOG, Candidate, Draw, Entry, Event, Identity, Policy, Request, SplitMix64, Time};
+use anyhow::{Result, ensure};
+use policy::RetryBudget;
 
+mod agenda;
+mod arrivals;
+mod balancer;
+mod clock;
+mod keys;
 mod law;
+mod model;
 mod server;
 mod streams;
+mod subject;
+mod tally;
 
+pub use arrivals::Arrivals;
+pub use keys::Keys;
 pub use law::Law;
 pub use server::Discipline;
-use server::Server;
-use streams::{Stream, stream};
+pub use subject::Subject;
+pub use tally::{End, Run};
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -25,18 +36,28 @@ pub struct Plan {
     pub servers: Vec<Capacity>,
     /// How a server shares itself among its requests.
     pub discipline: Discipline,
+    /// Requests that may wait on a server before it refuses more, `None` for no limit.
+    pub server_queue: Option<usize>,
     /// When requests come.
     pub arrivals: Arrivals,
     /// How much work a request is, in seconds on a server of speed 1.
     pub demand: Law,
-    /// Different keys, for policies that hash; each is as frequent as the others.
-    pub keys: u64,
+    /// What policies hash.
+    pub keys: Keys,
+    /// The balancers in front of the servers.
+    pub balancers: Balancers,
+    /// What happens to requests that are not answered.
+    pub patience: Patience,
+    /// What happens to servers, in any order.
+    pub changes: Vec<Change>,
     /// Requests in a run, those of the warm-up included.
-    pub requests: usize,
+    pub requests: u64,
     /// The first requests, which are not counted.
-    pub warm_up: usize,
+    pub warm_up: u64,
     /// The seed of all streams.
     pub seed: u64,
+    /// Whether a run keeps the time of each request: for tests and small runs, since memory grows.
+    pub keeps_all: bool,
 }
 
 /// What one server can do, and what the policy is told of it.
@@ -48,59 +69,136 @@ pub struct Capacity {
     pub weight: NonZeroU32,
 }
 
-/// When requests come.
+/// How many balancers there are and what each knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Arrivals {
-    /// Open: independent of the answers, so many per second on average.
-    Poisson(f64),
-    /// Open: one after each equal interval, so many per second.
-    Even(f64),
-    /// Closed: each of so many users sends the next request after its answer and an exponential
-    /// pause with this mean in seconds.
-    Users(u32, f64),
+pub struct Balancers {
+    /// Balancers, each with a policy of its own.
+    pub count: u32,
+    /// Which of them a request comes to.
+    pub split: Split,
+    /// What they see of the servers' load.
+    pub view: View,
+    /// Requests in progress of one balancer at which a server gets no more from it.
+    pub max_conns: Option<NonZeroU32>,
+    /// Requests that may wait in a balancer while no server may be picked; others are refused.
+    pub queue: usize,
+    /// Failures that take a server out, as nginx's `max_fails`; `None` for never.
+    pub max_fails: Option<NonZeroU32>,
+    /// Seconds for which it is out.
+    pub fail_timeout: f64,
 }
 
-/// What was seen in one replication, after the warm-up.
+/// Which balancer a request comes to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Split {
+    /// Any, at random.
+    Random,
+    /// Each in turn.
+    Turns,
+    /// The one that belongs to the request's key.
+    Client,
+}
+
+/// What balancers see of the servers' load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum View {
+    /// Each counts its own requests, at once.
+    Own,
+    /// All count all requests, at once.
+    Shared,
+    /// All see the counts that were right at the last multiple of so many seconds.
+    Periodic(f64),
+    /// The same, but each server has a phase of its own.
+    Individual(f64),
+    /// All see the counts of so many seconds ago.
+    Age(f64),
+    /// Each sees what a server had in progress when it last answered this balancer.
+    Response,
+}
+
+/// What clients and balancers do about requests that are not answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Patience {
+    /// Seconds after which an attempt is given up; the server goes on working for nobody.
+    pub timeout: Option<f64>,
+    /// Further servers that are tried after a failure, at most 7.
+    pub retries: u8,
+    /// What share of the requests in progress may be retries.
+    pub budget: Option<RetryBudget>,
+}
+
+/// Something that happens to servers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// Seconds from arrival to the end of the service, in the order of arrival.
-    pub response: Vec<f64>,
-    /// Requests that each server got, in the order of the plan, warm-up included.
-    pub placed: Vec<u64>,
-    /// From the first arrival to the last end, in seconds.
-    pub length: f64,
+pub struct Change {
+    /// Seconds from the start.
+    pub at: f64,
+    /// Positions of the servers.
+    pub servers: Vec<usize>,
+    /// What happens.
+    pub what: Fate,
 }
 
-/// A policy by its id and its options, such as `nginx-least-conn` or `sq:d=2`.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    entry: &'static Entry,
-    words: Vec<String>,
+/// What can happen to a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fate {
+    /// It loses its requests and refuses connections.
+    Down,
+    /// It works again and, if it was down, gets from a tenth of its speed to all of it in so many
+    /// seconds.
+    Up(f64),
+    /// It works at this speed.
+    Speed(f64),
+    /// This share of its requests is answered with an error after so many seconds.
+    Errors(f64, f64),
+    /// It takes requests and never answers.
+    Silent,
+    /// Balancers are told to send it nothing new.
+    Leave,
+    /// Balancers are told that it serves.
+    Join,
+    /// Policies see another weight.
+    Weight(NonZeroU32),
 }
 
-impl Subject {
-    /// Reads `ID` or `ID:WORD,WORD`; ids are those of [`CATALOG`].
-    pub fn parse(text: &str) -> Result<Self> {
-        let (id, words) = text.split_once(':').unwrap_or((text, ""));
-        let entry = CATALOG.iter().find(|it| it.id == id).with_context(|| {
-            let known: Vec<_> = CATALOG.iter().map(|it| it.id).collect();
-            format!("there is no policy \"{id}\": choose one of {}", known.join(", "))
-        })?;
-        let words = words.split(',').filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect();
-        let subject = Self { entry, words };
-        subject.build()?;
-        Ok(subject)
+impl Default for Plan {
+    /// One server with exponential demands at a load of 0.8.
+    fn default() -> Self {
+        Self {
+            servers: vec![Capacity::default()],
+            discipline: Discipline::Fcfs(NonZeroU32::MIN),
+            server_queue: None,
+            arrivals: Arrivals::Poisson(0.8),
+            demand: Law::Exp,
+            keys: Keys::uniform(1000),
+            balancers: Balancers::default(),
+            patience: Patience::default(),
+            changes: Vec::new(),
+            requests: 300_000,
+            warm_up: 30_000,
+            seed: 430,
+            keeps_all: false,
+        }
     }
+}
 
-    /// The id and the options, as they were typed.
-    pub fn name(&self) -> String {
-        let id = self.entry.id;
-        if self.words.is_empty() { id.to_owned() } else { format!("{id}:{}", self.words.join(",")) }
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { speed: 1.0, weight: NonZeroU32::MIN }
     }
+}
 
-    fn build(&self) -> Result<Box<dyn Policy>> {
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        (self.entry.build)(&words).with_context(|| self.name())
+impl Default for Balancers {
+    /// One, which counts for itself, with nginx's limits of failures.
+    fn default() -> Self {
+        Self {
+            count: 1,
+            split: Split::Random,
+            view: View::Own,
+            max_conns: None,
+            queue: 0,
+            max_fails: NonZeroU32::new(1),
+            fail_timeout: 10.0,
+        }
     }
 }
 
@@ -110,204 +208,30 @@ impl Plan {
     /// The request with a given number has the same demand and key under every policy, and in an
     /// open plan the same arrival: runs of one seed and replication can be compared in pairs.
     pub fn run(&self, subject: &Subject, replication: u64) -> Result<Run> {
-        ensure!(!self.servers.is_empty(), "a pool without servers serves nobody");
-        ensure!(self.warm_up < self.requests, "the warm-up leaves no request to count");
-        let mut model = Model::new(self, subject, replication)?;
-        model.start();
-        while let Some(Reverse(due)) = model.agenda.pop() {
-            model.now = due.at;
-            match due.what {
-                What::Done { server, version } => model.finish(server, version)?,
-                What::Arrival => model.arrive()?,
-            }
-        }
-        Ok(model.into_run())
-    }
-}
-
-/// Something that is due. Ends come before arrivals of the same instant, then the older entry.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Due {
-    at: Time,
-    what: What,
-    number: u64,
-}
-
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum What {
-    /// A server ends a request, unless it has planned anew since.
-    Done { server: usize, version: u64 },
-    /// The next request comes.
-    Arrival,
-}
-
-/// One request from its arrival to its end.
-#[derive(Clone, Copy, Debug)]
-struct Placed {
-    arrived: Time,
-}
-
-#[derive(Debug)]
-struct Model<'a> {
-    plan: &'a Plan,
-    entry: &'static Entry,
-    policy: Box<dyn Policy>,
-    servers: Vec<Server>,
-    candidates: Vec<Candidate>,
-    agenda: BinaryHeap<Reverse<Due>>,
-    entries: u64,
-    now: Time,
-    requests: Vec<Placed>,
-    response: Vec<f64>,
-    arrivals: SplitMix64,
-    demands: SplitMix64,
-    keys: SplitMix64,
-    choices: SplitMix64,
-    scheduled: usize,
-    due: f64,
-}
-
-impl<'a> Model<'a> {
-    fn new(plan: &'a Plan, subject: &Subject, replication: u64) -> Result<Self> {
-        let of = |it| stream(plan.seed, replication, it);
-        let candidates = plan.servers.iter().enumerate().map(|(i, it)| {
-            let name = format!("server-{i}");
-            let mut candidate = Candidate::new(it.weight, 0);
-            candidate.identity = Identity::new(&name, &name);
-            candidate
-        });
-        let mut policy = subject.build()?;
-        policy.relist(&vec![None; plan.servers.len()]);
-        Ok(Self {
-            plan,
-            entry: subject.entry,
-            policy,
-            servers: plan.servers.iter().map(|it| Server::new(plan.discipline, it.speed)).collect(),
-            candidates: candidates.collect(),
-            agenda: BinaryHeap::new(),
-            entries: 0,
-            now: Time::ZERO,
-            requests: Vec::with_capacity(plan.requests),
-            response: vec![0.0; plan.requests],
-            arrivals: of(Stream::Arrivals),
-            demands: of(Stream::Demands),
-            keys: of(Stream::Keys),
-            choices: of(Stream::Choices),
-            scheduled: 0,
-            due: 0.0,
-        })
+        self.check()?;
+        model::run(self, subject, replication)
     }
 
-    fn start(&mut self) {
-        for server in 0..self.servers.len() {
-            self.policy.learn(server, Event::Idle, Time::ZERO);
-        }
-        match self.plan.arrivals {
-            Arrivals::Users(users, _) => (0..users).for_each(|_| self.schedule_arrival()),
-            Arrivals::Poisson(_) | Arrivals::Even(_) => self.schedule_arrival(),
-        }
-    }
-
-    fn schedule_arrival(&mut self) {
-        if self.scheduled == self.plan.requests {
-            return;
-        }
-        self.scheduled += 1;
-        let at = match self.plan.arrivals {
-            Arrivals::Poisson(rate) => {
-                // Kept as a sum of its own, so that rounding to nanoseconds does not add up.
-                self.due += law::exponential(&mut self.arrivals) / rate;
-                self.due
-            }
-            Arrivals::Even(rate) => {
-                self.due += 1.0 / rate;
-                self.due
-            }
-            Arrivals::Users(_, pause) => {
-                seconds(self.now) + pause * law::exponential(&mut self.arrivals)
-            }
+    /// What the servers work off per second when all are busy; endless for [`Discipline::Delay`].
+    pub fn capacity(&self) -> f64 {
+        let slots = match self.discipline {
+            Discipline::Fcfs(slots) => f64::from(slots.get()),
+            Discipline::Sharing => 1.0,
+            Discipline::Delay => f64::INFINITY,
         };
-        self.plan_event(at, What::Arrival);
+        slots * self.servers.iter().map(|it| it.speed).sum::<f64>()
     }
 
-    fn plan_event(&mut self, at: f64, what: What) {
-        let at = time(at).max(self.now);
-        self.entries += 1;
-        self.agenda.push(Reverse(Due { at, what, number: self.entries }));
-    }
-
-    fn arrive(&mut self) -> Result<()> {
-        let demand = self.plan.demand.draw(&mut self.demands);
-        let key = self.keys.below(self.plan.keys).to_be_bytes();
-        let mut request = Request::at(self.now);
-        if self.entry.needs.key {
-            request = request.with_key(&key);
-        }
-        let server = self
-            .policy
-            .pick(&request, &self.candidates, &mut self.choices)
-            .context("the policy picks nobody, although all are eligible")?;
-        self.candidates[server].in_flight += 1;
-        self.requests.push(Placed { arrived: self.now });
-        self.servers[server].take(seconds(self.now), self.requests.len() - 1, demand);
-        self.plan_end(server);
-        if self.entry.needs.probes {
-            self.answer_probes();
-        }
-        if !matches!(self.plan.arrivals, Arrivals::Users(..)) {
-            self.schedule_arrival();
-        }
+    fn check(&self) -> Result<()> {
+        let known = |it: &Change| it.servers.iter().all(|it| *it < self.servers.len());
+        ensure!(!self.servers.is_empty(), "a pool without servers serves nobody");
+        ensure!(self.servers.iter().all(|it| 0.0 < it.speed), "a speed must be above 0");
+        ensure!(self.warm_up < self.requests, "the warm-up leaves no request to count");
+        ensure!(0 < self.balancers.count, "without a balancer nobody is served");
+        ensure!(self.patience.retries <= 7, "at most 7 retries");
+        ensure!(self.changes.iter().all(known), "a change names a server that there is not");
+        let positive = |it: &Change| !matches!(it.what, Fate::Speed(it) if it <= 0.0);
+        ensure!(self.changes.iter().all(positive), "a speed must be above 0");
         Ok(())
     }
-
-    /// Answers at once: probes cost no time in this model.
-    fn answer_probes(&mut self) {
-        while let Some(server) = self.policy.probe(&self.candidates, &mut self.choices) {
-            let in_flight = self.candidates[server].in_flight;
-            let latency = f64::from(in_flight + 1) / self.plan.servers[server].speed;
-            let latency = Duration::from_secs_f64(latency);
-            self.policy.learn(server, Event::Probe { in_flight, latency }, self.now);
-        }
-    }
-
-    fn finish(&mut self, server: usize, version: u64) -> Result<()> {
-        if self.servers[server].version() != version {
-            return Ok(());
-        }
-        let request = self.servers[server].end(seconds(self.now)).context("an idle server ends")?;
-        self.candidates[server].in_flight -= 1;
-        let taken = self.now.since(self.requests[request].arrived);
-        self.response[request] = taken.as_secs_f64();
-        self.policy.learn(server, Event::Head { elapsed: taken }, self.now);
-        self.policy.learn(server, Event::success(taken), self.now);
-        if self.candidates[server].in_flight == 0 {
-            self.policy.learn(server, Event::Idle, self.now);
-        }
-        self.plan_end(server);
-        if matches!(self.plan.arrivals, Arrivals::Users(..)) {
-            self.schedule_arrival();
-        }
-        Ok(())
-    }
-
-    fn plan_end(&mut self, server: usize) {
-        if let Some(at) = self.servers[server].next_end() {
-            let version = self.servers[server].version();
-            self.plan_event(at, What::Done { server, version });
-        }
-    }
-
-    fn into_run(mut self) -> Run {
-        let length = seconds(self.now);
-        let placed = self.servers.iter().map(Server::taken).collect();
-        Run { response: self.response.split_off(self.plan.warm_up), placed, length }
-    }
-}
-
-fn seconds(time: Time) -> f64 {
-    time.since(Time::ZERO).as_secs_f64()
-}
-
-fn time(seconds: f64) -> Time {
-    Time::ZERO + Duration::from_secs_f64(seconds)
 }

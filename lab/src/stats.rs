@@ -1,5 +1,7 @@
 //! What do repeated runs say, and how sure is it?
 
+pub mod histogram;
+
 /// A mean over replications with the half-width of its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -52,6 +54,32 @@ pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     Some(*values.select_nth_unstable_by(rank.min(last), f64::total_cmp).1)
 }
 
+/// Jain's index of fairness: 1 when all are equal, `1/n` when one has everything; `None` without any.
+pub fn jain(values: &[f64]) -> Option<f64> {
+    let sum: f64 = values.iter().sum();
+    let squares: f64 = values.iter().map(|it| it * it).sum();
+    (0.0 < squares).then(|| sum * sum / (count(values.len()) * squares))
+}
+
+/// How many of the first values to leave out so that the mean of the rest is known best.
+///
+/// Source: K. P. White, "An effective truncation heuristic for bias reduction in simulation output"
+/// (MSER), 1997, over batch means; at most half is left out.
+pub fn warm_up(batches: &[f64]) -> usize {
+    let (mut sum, mut squares) = (0.0, 0.0);
+    let mut best = (f64::INFINITY, 0);
+    for (left_out, value) in batches.iter().enumerate().rev() {
+        sum += value;
+        squares += value * value;
+        let rest = count(batches.len() - left_out);
+        let spread = (squares - sum * sum / rest).max(0.0) / (rest * rest);
+        if left_out <= batches.len() / 2 && spread <= best.0 {
+            best = (spread, left_out);
+        }
+    }
+    best.1
+}
+
 #[expect(clippy::cast_precision_loss, reason = "samples are far fewer than 2^52")]
 fn count(values: usize) -> f64 {
     values as f64
@@ -93,6 +121,23 @@ mod tests {
         assert!((student(31) - 2.0395).abs() < 0.0005, "{}", student(31));
         assert!((student(60) - 2.0003).abs() < 0.0005, "{}", student(60));
         assert!(student(31) < student(30));
+    }
+
+    #[test]
+    fn fairness_is_one_for_equals_and_least_for_one_alone() {
+        assert_eq!(jain(&[2.0, 2.0, 2.0]), Some(1.0));
+        assert_eq!(jain(&[4.0, 0.0, 0.0, 0.0]), Some(0.25));
+        assert_eq!(jain(&[]), None);
+    }
+
+    #[test]
+    fn a_start_that_is_not_like_the_rest_is_found() {
+        let wave = |it: u32| f64::from(it % 7);
+        let start = (0..40).map(|it| 100.0 - 2.0 * f64::from(it));
+        let values: Vec<f64> = start.chain((0..400).map(wave)).collect();
+        assert!((38..=60).contains(&warm_up(&values)), "{}", warm_up(&values));
+        let steady: Vec<f64> = (0..400).map(wave).collect();
+        assert!(warm_up(&steady) < 20, "{}", warm_up(&steady));
     }
 
     #[test]

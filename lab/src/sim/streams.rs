@@ -11,6 +11,9 @@ pub(super) enum Stream {
     Demands = 2,
     Keys = 3,
     Choices = 4,
+    Faults = 5,
+    Network = 6,
+    Balancers = 7,
 }
 
 /// The stream that belongs to a seed, a replication and a purpose.
