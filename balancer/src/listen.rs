@@ -33,14 +33,33 @@ pub struct CannotBind {
     pub error: io::Error,
 }
 
+/// Whether sockets that an address meets may be our own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Others {
+    /// We have none there: whatever is met is another program's.
+    Unknown,
+    /// We have some for the same port.
+    Ours,
+}
+
 /// Opens the sockets of an address for a number of workers.
-pub fn open(bind: &Bind, options: &ListenOptions, workers: usize) -> Result<Opened, CannotBind> {
-    let sockets = try_open(bind, options, workers);
+pub fn open(
+    bind: &Bind,
+    options: &ListenOptions,
+    workers: usize,
+    others: Others,
+) -> Result<Opened, CannotBind> {
+    let sockets = try_open(bind, options, workers, others);
     let sockets = sockets.map_err(|error| CannotBind { bind: bind.clone(), error })?;
     Ok(Opened { bind: bind.clone(), sockets })
 }
 
-fn try_open(bind: &Bind, options: &ListenOptions, workers: usize) -> io::Result<Vec<Socket>> {
+fn try_open(
+    bind: &Bind,
+    options: &ListenOptions,
+    workers: usize,
+    others: Others,
+) -> io::Result<Vec<Socket>> {
     let address = match bind {
         Bind::Inet(address) => SockAddr::from(*address),
         Bind::Unix(path) => {
@@ -64,8 +83,11 @@ fn try_open(bind: &Bind, options: &ListenOptions, workers: usize) -> io::Result<
         }
         Ok(socket)
     };
-    // Sockets that share a port would hide that another program listens there.
-    fresh()?.bind(&address)?;
+    // Sockets that share a port would hide that another program listens there. Beside our own the
+    // system finds out only whether it is another user's.
+    if others == Others::Unknown {
+        fresh()?.bind(&address)?;
+    }
     let open = |_| -> io::Result<Socket> {
         let socket = fresh()?;
         socket.set_reuse_port(true)?;
@@ -160,14 +182,20 @@ impl Listeners {
         snapshot: &Snapshot,
         workers: usize,
     ) -> Result<Vec<Opened>, Vec<CannotBind>> {
-        let open_one = |(bind, options): (&Bind, &ListenOptions)| {
+        let missing: Vec<_> =
+            snapshot.binds().filter(|(bind, _)| !self.open.contains_key(*bind)).collect();
+        let open_one = |at: usize| {
+            let (bind, options) = missing[at];
+            let before = missing[..at].iter().map(|(it, _)| *it);
+            let is_met = self.open.keys().chain(before).any(|it| it.overlaps(bind));
+            let others = if is_met { Others::Ours } else { Others::Unknown };
             let inherited = self.inherited(bind, options);
             let inherited =
                 inherited.map(|it| it.map_err(|error| CannotBind { bind: bind.clone(), error }));
-            inherited.unwrap_or_else(|| open(bind, options, workers))
+            inherited.unwrap_or_else(|| open(bind, options, workers, others))
         };
-        let missing = snapshot.binds().filter(|(bind, _)| !self.open.contains_key(*bind));
-        let (opened, failed): (Vec<_>, Vec<_>) = missing.map(open_one).partition(Result::is_ok);
+        let (opened, failed): (Vec<_>, Vec<_>) =
+            (0..missing.len()).map(open_one).partition(Result::is_ok);
         if failed.is_empty() {
             Ok(opened.into_iter().filter_map(Result::ok).collect())
         } else {
@@ -269,12 +297,12 @@ mod tests {
     fn an_address_in_use_is_refused_although_our_own_sockets_share_it() {
         let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let bind = Bind::Inet(first.local_addr().unwrap());
-        let refused = open(&bind, &ListenOptions::default(), 2).unwrap_err();
+        let refused = open(&bind, &ListenOptions::default(), 2, Others::Unknown).unwrap_err();
         assert_eq!(refused.error.kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        let opened = open(&bind, &ListenOptions::default(), 2).unwrap();
+        let opened = open(&bind, &ListenOptions::default(), 2, Others::Unknown).unwrap();
         assert_eq!(opened.sockets.len(), 2);
-        let refused = open(&bind, &ListenOptions::default(), 1).unwrap_err();
+        let refused = open(&bind, &ListenOptions::default(), 1, Others::Unknown).unwrap_err();
         assert_eq!(refused.error.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -1,5 +1,6 @@
 //! All that a request may look up: one value, swapped whole by a reload.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::conf::ConfError;
@@ -21,8 +22,9 @@ pub use listen::{Bind, ListenOptions};
 pub struct Listener {
     /// The address as the configuration means it.
     pub bind: Bind,
-    /// Options of its socket.
-    pub options: ListenOptions,
+    /// Options of its socket, `None` where the one for all addresses of the port takes its
+    /// connections.
+    pub options: Option<ListenOptions>,
     /// The servers behind it.
     pub servers: Servers,
 }
@@ -32,8 +34,8 @@ pub struct Listener {
 pub struct StreamListener {
     /// The address as the configuration means it.
     pub bind: Bind,
-    /// Options of its socket.
-    pub options: ListenOptions,
+    /// As that of a [`Listener`].
+    pub options: Option<ListenOptions>,
     /// Whether each connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// The servers behind it.
@@ -76,9 +78,31 @@ impl Snapshot {
         self.streams.iter().find(|it| it.bind == *bind)
     }
 
-    /// Every address that is listened on, and how.
+    /// Every address that has a socket, and how it is opened.
     pub fn binds(&self) -> impl Iterator<Item = (&Bind, &ListenOptions)> {
         let http = self.listeners.iter().map(|it| (&it.bind, &it.options));
-        http.chain(self.streams.iter().map(|it| (&it.bind, &it.options)))
+        let all = http.chain(self.streams.iter().map(|it| (&it.bind, &it.options)));
+        all.filter_map(|(bind, options)| Some((bind, options.as_ref()?)))
+    }
+
+    /// Every address that the configuration names, those without a socket of their own too.
+    pub fn addresses(&self) -> impl Iterator<Item = &Bind> {
+        let http = self.listeners.iter().map(|it| &it.bind);
+        http.chain(self.streams.iter().map(|it| &it.bind))
+    }
+
+    /// Which address a connection is for that the socket of `bind` has taken, and that has come to
+    /// `local`: that of the socket, or one that has none of its own.
+    ///
+    /// Source: nginx `ngx_http_request.c`, `ngx_http_init_connection`.
+    #[must_use]
+    pub fn address_of(&self, bind: &Bind, local: Option<SocketAddr>) -> Bind {
+        let exact = local.map(|it| Bind::Inet(SocketAddr::new(it.ip(), it.port())));
+        let exact = exact.filter(|it| it.wildcard().as_ref() == Some(bind));
+        let has = |it: &Bind| {
+            self.listener(it).is_some_and(|it| it.options.is_none())
+                || self.stream(it).is_some_and(|it| it.options.is_none())
+        };
+        exact.filter(has).unwrap_or_else(|| bind.clone())
     }
 }

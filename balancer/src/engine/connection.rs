@@ -88,6 +88,7 @@ impl HttpApp {
             shared: &self.shared,
             stats: &self.stats,
             bind: &self.bind,
+            address: snapshot.address_of(&self.bind, local),
             stream,
             client: Arc::new(client),
             deadline: Deadline::new(),
@@ -134,7 +135,10 @@ pub(super) enum Outcome<'s> {
 pub(super) struct Connection<'a> {
     pub(super) shared: &'a Shared,
     stats: &'a WorkerStats,
+    /// That of the socket.
     bind: &'a Bind,
+    /// The one of the configuration that serves it.
+    address: Bind,
     pub(super) stream: Stream,
     client: Arc<Client>,
     pub(super) deadline: Deadline,
@@ -180,7 +184,7 @@ impl Connection<'_> {
             return true;
         }
         let newest = self.shared.snapshot.load();
-        let is_served = newest.listener(self.bind).is_some();
+        let is_served = newest.listener(&self.address).is_some();
         if is_served {
             self.snapshot = Arc::clone(&newest);
         }
@@ -208,7 +212,7 @@ impl Connection<'_> {
 
     fn header_timeout(&self) -> Duration {
         self.snapshot
-            .listener(self.bind)
+            .listener(&self.address)
             .map_or(Duration::ZERO, |it| it.servers.entrance.header_timeout)
     }
 
@@ -268,7 +272,7 @@ impl Connection<'_> {
         exchange.serial = self.served;
         self.follow();
         let snapshot = Arc::clone(&self.snapshot);
-        let Some(listener) = snapshot.listener(self.bind) else { return After::Close };
+        let Some(listener) = snapshot.listener(&self.address) else { return After::Close };
         let servers = &listener.servers;
         let limits = &servers.entrance.limits;
         let head = self.read_head(exchange, limits, servers.entrance.header_timeout).await;

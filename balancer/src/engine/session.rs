@@ -63,7 +63,7 @@ impl StreamApp {
         let _closed = Closed(&self.stats);
         let Ends { peer, mut local } = ends;
         let serial = self.shared.stats.next_serial();
-        let mut bind = self.bind.clone();
+        let mut bind = snapshot.address_of(&self.bind, local);
         let mut connection = Connection {
             shared: &self.shared,
             stream,

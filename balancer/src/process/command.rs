@@ -154,7 +154,7 @@ pub(crate) fn try_out(configuration: &Configuration) -> Vec<ConfError> {
     }
     let mut problems = std::mem::take(&mut snapshot.warnings);
     for (bind, options) in snapshot.binds() {
-        let opened = listen::open(bind, options, 1);
+        let opened = listen::open(bind, options, 1, listen::Others::Unknown);
         if let Err(listen::CannotBind { bind, error }) = opened
             && error.kind() != io::ErrorKind::AddrInUse
         {

@@ -60,8 +60,10 @@ impl Process<'_> {
                 .map_err(texts)?;
         let snapshot = build::build(&configuration, Some(old)).map_err(texts)?;
         // What stands in the way is told as it is met.
-        let opened = open_all(&self.listeners, &snapshot, self.workers.len());
-        let opened = opened.map_err(|Refused| Vec::new())?;
+        // Sockets share a port only with those of the same user, and root has opened the first.
+        let open = || open_all(&self.listeners, &snapshot, self.workers.len());
+        let opened = user::as_root(self.user.as_ref(), open);
+        let opened = opened.map_err(|it| vec![user::cannot(&it)])?.map_err(|Refused| Vec::new())?;
         let sinks = error_log::open(self.args, &configuration).map_err(|it| vec![it])?;
         let pid = &configuration.process.pid;
         let followed = user::as_root(self.user.as_ref(), || self.pid_file.follow(pid));

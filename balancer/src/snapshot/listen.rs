@@ -1,6 +1,6 @@
 //! Addresses to listen on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Where clients connect.
@@ -10,6 +10,27 @@ pub enum Bind {
     Inet(SocketAddr),
     /// Path of a Unix socket.
     Unix(PathBuf),
+}
+
+impl Bind {
+    /// All addresses of the family, with the same port; `None` where this is that, or none of IP.
+    #[must_use]
+    pub fn wildcard(&self) -> Option<Self> {
+        let Self::Inet(address) = self else { return None };
+        let all: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        (address.ip() != all).then(|| Self::Inet(SocketAddr::new(all, address.port())))
+    }
+
+    /// Whether a socket of one takes connections that are for the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self == other
+            || self.wildcard().as_ref() == Some(other)
+            || other.wildcard().as_ref() == Some(self)
+    }
 }
 
 impl std::fmt::Display for Bind {

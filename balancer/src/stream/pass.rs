@@ -90,7 +90,6 @@ pub fn listener(snapshot: &Snapshot, target: &Bind) -> Option<Bind> {
         }
         _ => false,
     };
-    let mut binds = snapshot.binds().map(|(bind, _)| bind);
-    let exact = binds.find(|it| *it == target);
-    exact.or_else(|| snapshot.binds().map(|(bind, _)| bind).find(|it| takes(it))).cloned()
+    let exact = snapshot.addresses().find(|it| *it == target);
+    exact.or_else(|| snapshot.addresses().find(|it| takes(it))).cloned()
 }

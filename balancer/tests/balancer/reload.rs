@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -189,4 +190,29 @@ fn a_shutdown_timeout_ends_what_a_reload_has_left_behind() {
     assert!(busy.is_ended());
     eventually("no request counts", || balancer.active() == 0);
     gate.open();
+}
+
+#[test]
+fn an_address_goes_to_the_socket_for_all_addresses_and_comes_back() {
+    let own = "server { listen 127.0.0.1:PORT; return 200 own; }";
+    let any = "server { listen PORT; return 200 any; }";
+    let ask_at = |balancer: &Balancer, address: &str| {
+        let mut stream = TcpStream::connect((address, balancer.port)).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.rsplit("\r\n").next().unwrap().to_owned()
+    };
+    let balancer = Balancer::start_with(2, own);
+    assert_eq!(ask_at(&balancer, "127.0.0.1"), "own");
+    for _ in 0..2 {
+        balancer.reload(&format!("{any} {own}"));
+        assert_eq!(ask_at(&balancer, "127.0.0.1"), "own");
+        assert_eq!(ask_at(&balancer, "127.0.0.2"), "any");
+        balancer.reload(any);
+        assert_eq!(ask_at(&balancer, "127.0.0.1"), "any");
+        balancer.reload(own);
+        assert_eq!(ask_at(&balancer, "127.0.0.1"), "own");
+        assert!(TcpStream::connect(("127.0.0.2", balancer.port)).is_err());
+    }
 }

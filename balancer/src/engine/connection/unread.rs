@@ -50,7 +50,7 @@ const TIMED_OUT: &str = "client timed out (110: Connection timed out)";
 impl Connection<'_> {
     /// Tells that no request has come, of which a connection that served one is silent about time.
     pub(super) fn tell_waited(&self, gone: Option<&Gone>) {
-        let Some(listener) = self.snapshot.listener(self.bind) else { return };
+        let Some(listener) = self.snapshot.listener(&self.address) else { return };
         let servers = &listener.servers;
         let logs = &servers.servers[servers.default].fallback.error_logs;
         if !logs.wants(Severity::Info) {

@@ -50,7 +50,22 @@ pub(super) fn listeners(
             problems.extend(added.err());
         }
     }
+    merge(&mut places);
     places.into_iter().map(|it| listener(it, http, servers, variables, problems)).collect()
+}
+
+/// Has the socket for all addresses of a port take the connections of those that ask for nothing
+/// of their own; every other place has options from here on.
+///
+/// Source: nginx `ngx_http.c`, `ngx_http_init_listening`.
+pub(super) fn merge(places: &mut [Place]) {
+    let all: Vec<Bind> = places.iter().map(|it| it.bind.clone()).collect();
+    for place in places {
+        let is_taken = place.bind.wildcard().is_some_and(|it| all.contains(&it));
+        if !is_taken {
+            place.options.get_or_insert_default();
+        }
+    }
 }
 
 /// Where a server listens that does not say where.
@@ -137,5 +152,5 @@ fn listener(
     }
     let servers = positions.iter().map(|it| Arc::clone(&servers[*it])).collect();
     let servers = Servers { entrance, servers, default, names };
-    Listener { bind, options: options.unwrap_or_default(), servers }
+    Listener { bind, options, servers }
 }

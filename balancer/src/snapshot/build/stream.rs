@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::formats::{self, Formats};
-use super::listeners::{Place, add};
+use super::listeners::{Place, add, merge};
 use super::upstreams::Groups;
 use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::{ConfError, Word};
@@ -111,6 +111,7 @@ impl<'a> Compiler<'a> {
             // What is wrong with them has been told.
             return Vec::new();
         }
+        merge(&mut places);
         places.into_iter().map(|it| self.listener(it, &servers)).collect()
     }
 
@@ -124,7 +125,7 @@ impl<'a> Compiler<'a> {
         }
         let servers = positions.iter().map(|it| Arc::clone(&servers[*it])).collect();
         let servers = Servers { servers, default: default.unwrap_or_default(), names };
-        StreamListener { bind, options: options.unwrap_or_default(), proxy_protocol, servers }
+        StreamListener { bind, options, proxy_protocol, servers }
     }
 
     fn server(&mut self, block: &StreamServerBlock) -> Result<Server, ConfError> {

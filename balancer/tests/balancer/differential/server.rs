@@ -85,7 +85,8 @@ impl Server {
     pub(super) fn end(mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, Signal::SIGQUIT).unwrap();
-        let until = Instant::now() + Duration::from_secs(3);
+        // A connection may linger for five seconds before its line is written.
+        let until = Instant::now() + Duration::from_secs(8);
         while Instant::now() < until && self.child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(2));
         }
