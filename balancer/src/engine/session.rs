@@ -20,6 +20,7 @@ use crate::engine::connection::{Closed, HttpApp};
 use crate::engine::timer::Deadline;
 use crate::engine::{Ends, Shared, Stream, WorkerStats, clock};
 use crate::logs::Level;
+use crate::proxy_protocol::Header;
 use crate::snapshot::{Bind, Snapshot, StreamListener};
 use crate::stream::log::{access, note, tell};
 use crate::stream::pass::{self, MOST_PASSES, Pass};
@@ -61,7 +62,7 @@ impl StreamApp {
     pub async fn serve(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
-        let Ends { peer, mut local } = ends;
+        let Ends { mut peer, mut local } = ends;
         let serial = self.shared.stats.next_serial();
         let mut bind = snapshot.address_of(&self.bind, local);
         let mut connection = Connection {
@@ -72,9 +73,11 @@ impl StreamApp {
             deadline: Deadline::new(),
             generation: snapshot.generation,
         };
-        let mut passes = 0;
+        // What a connection keeps wherever it is passed to: its client, a PROXY header, limits.
+        let (mut passes, mut header, mut places) = (0, None, Vec::new());
         while let Some(listener) = snapshot.stream(&bind) {
             connection.session = Session::new(serial, bind.clone(), peer, local, clock::now());
+            connection.session.header = header.take();
             match connection.run(listener, &snapshot, passes).await {
                 End::Over(status) => {
                     connection.session.status = status;
@@ -88,6 +91,9 @@ impl StreamApp {
                     passes += 1;
                     bind = to;
                     local = target;
+                    peer = connection.session.client;
+                    header = connection.session.header.take();
+                    places.append(&mut connection.session.places);
                 }
             }
         }
@@ -168,7 +174,7 @@ impl Connection<'_> {
     /// Believes the PROXY header of a trusted proxy.
     fn post_accept(&mut self, server: &Server) {
         let peer = self.session.peer.map(|it| it.ip());
-        let client = self.session.header.as_ref().and_then(|it| it.client());
+        let client = self.session.header.as_ref().and_then(Header::client);
         if client.is_some() && server.trusted.iter().any(|it| it.has(peer)) {
             self.session.set_client(client);
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::logs::rows::Severity;
 use crate::logs::{AccessLog, Level};
 use crate::stream::session::Session;
 
@@ -17,7 +18,11 @@ pub fn access(session: &Session, logs: &[AccessLog<Session>]) {
 ///
 /// Source: nginx `ngx_stream_handler.c`, `ngx_stream_log_error`, and `ngx_stream_proxy_log_error`.
 pub fn note(level: Level, session: &Session, text: &str) {
-    let severity = level.severity();
+    note_as(level.severity(), session, text);
+}
+
+/// As [`note`], for what may be graver.
+pub fn note_as(severity: Severity, session: &Session, text: &str) {
     if !session.error_logs.wants(severity) {
         return;
     }

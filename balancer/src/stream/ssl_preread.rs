@@ -263,6 +263,19 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_makes_the_reading_fail() {
+        let whole = record(&message([3, 3], &[SNI, ALPNS].concat()));
+        for at in 0..whole.len() {
+            for byte in 0..=u8::MAX {
+                let mut bytes = whole.clone();
+                bytes[at] = byte;
+                // Whatever comes of it, it comes to an end.
+                let _ = parse(&bytes);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_hello_is_foreign() {
         assert_eq!(parse(b"GET / HTTP/1.1"), Progress::Foreign);
         assert_eq!(parse(&record(&[2, 0, 0, 0])), Progress::Foreign);

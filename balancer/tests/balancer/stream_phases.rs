@@ -171,6 +171,30 @@ fn a_session_is_passed_to_another_listener_of_stream_or_http() {
 }
 
 #[test]
+fn a_passed_connection_keeps_its_client_its_header_and_its_limits() {
+    let [stream, http] = [(); 2].map(|()| free_port());
+    let balancer = Balancer::start(&format!(
+        "server {{ listen 127.0.0.1:{http}; location / {{ return 200 $remote_addr; }} }}\n\
+         }}\nstream {{\n\
+         limit_conn_zone $server_port zone=z:1m;\n\
+         map $proxy_protocol_port $to {{ default 127.0.0.1:{stream}; 1 127.0.0.1:{http}; }}\n\
+         server {{ listen 127.0.0.1:PORT proxy_protocol; set_real_ip_from 127.0.0.1; \
+         limit_conn z 1; pass $to; }}\n\
+         server {{ listen 127.0.0.1:{stream}; \
+         return \"$remote_addr $proxy_protocol_addr $proxy_protocol_port\"; }}"
+    ));
+    let header = |port: u16| format!("PROXY TCP4 192.0.2.1 192.0.2.2 {port} 80\r\n");
+    assert_eq!(said(balancer.port, header(7).as_bytes()), "192.0.2.1 192.0.2.1 7");
+    let mut client = balancer.client();
+    client.send(header(1));
+    assert_eq!(client.get("/").text(), "192.0.2.1");
+    assert_eq!(said(balancer.port, header(7).as_bytes()), "");
+    hears(&balancer, "limiting connections by zone \"z\" while initializing session, client: 192");
+    drop(client);
+    eventually("the place is free", || !said(balancer.port, header(7).as_bytes()).is_empty());
+}
+
+#[test]
 fn sessions_are_not_passed_in_circles() {
     let other = free_port();
     let balancer = start(&format!(

@@ -1,6 +1,7 @@
 //! A session and the servers of its group: who is it passed on to, and what became of it?
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,15 +18,16 @@ use crate::engine::peer::{Outgoing, Peer};
 use crate::engine::session::relay::{Ended, Relay};
 use crate::engine::session::{Connection, Status};
 use crate::logs::Level;
+use crate::logs::rows::Severity;
 use crate::proxy_protocol;
-use crate::stream::log::{note, tell};
+use crate::stream::log::{note, note_as, tell};
 use crate::stream::proxy::aim::{Dynamic, Target, Whom};
 use crate::stream::proxy::{Greeting, Proxy};
 use crate::stream::session::{Attempt, Session};
 use crate::stream::upstream::Habit;
 use crate::upstream::backend::add;
 use crate::upstream::dns::Unresolved;
-use crate::upstream::{Address, Lease, Reason, Tried, Upstream};
+use crate::upstream::{Address, Backend, Lease, Reason, Tried, Upstream};
 use crate::variable::Template;
 
 impl Connection<'_> {
@@ -149,8 +151,8 @@ impl Connection<'_> {
         let peer = match peer {
             Some(Ok(peer)) => peer,
             Some(Err(error)) => {
-                let text = format!("connect() failed {}", os_text(&error));
-                note(Level::Error, &self.session, &text);
+                let (severity, text) = failure(&lease.backend, &error);
+                note_as(severity, &self.session, &text);
                 return Err(Reason::Connect);
             }
             None => {
@@ -164,10 +166,13 @@ impl Connection<'_> {
         if let Some(attempt) = self.session.attempts.last_mut() {
             attempt.connect = Some(took);
         }
-        let local = nix::sys::socket::getsockname::<SockaddrStorage>(peer.stream.id());
-        let local = local.map(|it| it.to_string());
-        let text =
-            format!("proxy {} connected to {}", local.unwrap_or_default(), lease.backend.name);
+        let local = match &lease.backend.address {
+            Address::Unix(_) => "unix:".to_owned(),
+            Address::Inet(_) => nix::sys::socket::getsockname::<SockaddrStorage>(peer.stream.id())
+                .map(|it| it.to_string())
+                .unwrap_or_default(),
+        };
+        let text = format!("proxy {local} connected to {}", lease.backend.name);
         tell(Level::Info, &self.session, &text);
         Ok(peer)
     }
@@ -229,11 +234,11 @@ impl Connection<'_> {
             self.deadline.poll(context).map(|()| Ended::Timeout)
         });
         let ended = ended.await;
-        self.finish(&ended, first, lease, clock::now());
+        self.finish(ended, first, lease, clock::now());
         200
     }
 
-    fn finish(&mut self, ended: &Ended, first: Option<Duration>, lease: Lease<'_>, now: Time) {
+    fn finish(&mut self, ended: Ended, first: Option<Duration>, lease: Lease<'_>, now: Time) {
         let total = now.since(lease.began);
         let counters = &lease.backend.counters;
         if let Some(attempt) = self.session.attempts.last_mut() {
@@ -245,7 +250,7 @@ impl Connection<'_> {
         add(&counters.requests[1], 1);
         match ended {
             Ended::Upstream | Ended::Client => {
-                let who = if *ended == Ended::Client { "client" } else { "upstream" };
+                let who = if ended == Ended::Client { "client" } else { "upstream" };
                 let text = format!("{who} disconnected, {}", self.session.bytes());
                 tell(Level::Info, &self.session, &text);
             }
@@ -259,6 +264,26 @@ impl Connection<'_> {
         }
         let head = first.unwrap_or(total);
         lease.finish(Event::Success { head, total, status: 200 }, now);
+    }
+}
+
+/// What is told of a connection that could not be opened. Some errors come at once, and then the
+/// server is named; of those only the common ones are no fault of ours.
+///
+/// Source: nginx `ngx_event_connect.c`, `ngx_event_connect_peer`.
+fn failure(backend: &Backend, error: &io::Error) -> (Severity, String) {
+    const EAGAIN: i32 = 11;
+    const COMMON: [i32; 7] = [EAGAIN, 100, ENETUNREACH, 104, 111, 112, 113];
+    const ENETUNREACH: i32 = 101;
+    let code = error.raw_os_error().unwrap_or_default();
+    let is_common = COMMON.contains(&code);
+    let comes_at_once =
+        matches!(backend.address, Address::Unix(_)) || code == ENETUNREACH || !is_common;
+    let severity = if is_common { Severity::Error } else { Severity::Crit };
+    let text = os_text(error);
+    match comes_at_once {
+        true => (severity, format!("connect() to {} failed {text}", backend.name)),
+        false => (severity, format!("connect() failed {text}")),
     }
 }
 
