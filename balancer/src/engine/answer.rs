@@ -12,6 +12,7 @@ use crate::engine::coding::Then;
 use crate::engine::connection::{After, Connection};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::body::Framing;
+use crate::engine::h1::chunked::Step;
 use crate::engine::h1::request::Version;
 use crate::engine::head::Head;
 use crate::engine::{Totals, clock};
@@ -20,6 +21,7 @@ use crate::http::location::Location;
 use crate::http::not_modified::Conditions;
 use crate::http::rewrite::Return;
 use crate::http::{Action, browser, page};
+use crate::logs::{self, Level};
 
 /// Statuses after which nginx closes the connection.
 pub(super) fn closes(status: u16) -> bool {
@@ -42,6 +44,7 @@ impl Connection<'_> {
         if is_served {
             self.invite(exchange, location).await;
         }
+        let action = if is_served && has_bad_body(exchange) { Action::Status(400) } else { action };
         let (mut status, mut body, content_type, mut target) =
             self.content(exchange, location, action);
         if matches!(status, 301 | 302) && location.browsers.refreshes(exchange) {
@@ -252,6 +255,25 @@ fn stub_status(totals: &Totals) -> String {
         "Active connections: {active} \nserver accepts handled requests\n {accepted} {handled} {requests} \n\
          Reading: {reading} Writing: {writing} Waiting: {waiting} \n"
     )
+}
+
+/// Whether what has come of the request's body are chunks that are none; tells of it.
+///
+/// Source: nginx `ngx_http_request_body.c`, `ngx_http_discard_request_body`.
+pub(super) fn has_bad_body(exchange: &Exchange) -> bool {
+    let mut framing = body_framing(exchange);
+    let mut rest = exchange.input.unread();
+    let is_bad = loop {
+        match framing.step(rest) {
+            Ok(Step::Data { skip, data }) => rest = &rest[skip + data..],
+            Ok(Step::More { .. } | Step::End { .. }) => break false,
+            Err(_) => break true,
+        }
+    };
+    if is_bad {
+        logs::note(Level::Error, exchange, "client sent invalid chunked body", "");
+    }
+    is_bad
 }
 
 /// How the request's body ends, nothing of it read yet.

@@ -300,10 +300,12 @@ impl Connection<'_> {
             let is_line = is_bad_path || !exchange.request.has_line();
             let part = if is_line { "line" } else { "headers" };
             let action = &format!("reading client request {part}");
-            logs::note(Level::Info, exchange, refusal.reason, action);
+            let text = format!("{}{}", refusal.reason, exchange.request.detail);
+            logs::note(Level::Info, exchange, &text, action);
             exchange.request.keep_alive = false;
             Action::Status(refusal.status)
         });
+        tell_dropped(exchange);
         let guards = server.fallback.guards.as_ref();
         if let Some(real_ip) = guards.and_then(|it| it.real_ip.as_ref()) {
             real_ip.apply(exchange);
@@ -373,6 +375,17 @@ impl Connection<'_> {
                 Outcome::Answer(Action::Status(abort.status()))
             }
         }
+    }
+}
+
+/// Tells of header lines that were dropped.
+///
+/// Source: nginx `ngx_http_request.c`, `ngx_http_process_request_headers`.
+fn tell_dropped(exchange: &Exchange) {
+    for line in &exchange.request.dropped {
+        let line = String::from_utf8_lossy(exchange.text(*line));
+        let text = format!("client sent invalid header line: \"{line}\"");
+        logs::note(Level::Info, exchange, &text, "reading client request headers");
     }
 }
 

@@ -94,10 +94,7 @@ fn split(target: Vec<u8>) -> Target {
 fn stands_for<'a>(exchange: &mut Exchange, location: &Location) -> Found<'a> {
     let status = |it| Found::Answer(Action::Status(it));
     if !matches!(exchange.method(), b"GET" | b"HEAD" | b"POST") {
-        if !exchange.path.ends_with(b"/") {
-            return status(405);
-        }
-        return status(forbidden(exchange, location));
+        return status(405);
     }
     if exchange.path.ends_with(b"/") {
         return index(exchange, location);

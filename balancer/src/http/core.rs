@@ -1,5 +1,6 @@
 //! Settings of nginx's core HTTP module: limits and times of the client's side.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,6 @@ enum Tokens {
     Build,
 }
 
-/// How long an idle connection stays open, and what the client is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stay {
-    /// 0 closes after the answer.
-    idle: Duration,
-    /// Value of the `Keep-Alive` header.
-    header: Option<Duration>,
-}
-
 /// What one block sets; `None` asks the enclosing block.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -35,7 +27,9 @@ pub struct Settings {
     client_body_buffer_size: Option<u64>,
     client_body_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
-    keepalive_timeout: Option<Stay>,
+    keepalive_timeout: Option<Duration>,
+    keepalive_header: Option<Duration>,
+    client_body_temp_path: Option<Arc<PathBuf>>,
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
     server_tokens: Option<Tokens>,
@@ -54,6 +48,10 @@ impl Settings {
             client_body_timeout: self.client_body_timeout.or(outer.client_body_timeout),
             send_timeout: self.send_timeout.or(outer.send_timeout),
             keepalive_timeout: self.keepalive_timeout.or(outer.keepalive_timeout),
+            keepalive_header: self.keepalive_header.or(outer.keepalive_header),
+            client_body_temp_path: self
+                .client_body_temp_path
+                .or_else(|| outer.client_body_temp_path.clone()),
             keepalive_requests: self.keepalive_requests.or(outer.keepalive_requests),
             keepalive_time: self.keepalive_time.or(outer.keepalive_time),
             server_tokens: self.server_tokens.or(outer.server_tokens),
@@ -73,7 +71,6 @@ impl Settings {
     #[must_use]
     pub fn compile(&self) -> Core {
         let default = Core::default();
-        let stay = self.keepalive_timeout;
         Core {
             client_max_body_size: match self.client_max_body_size {
                 Some(0) => None,
@@ -85,9 +82,11 @@ impl Settings {
                 .map_or(default.client_body_buffer_size, as_size),
             client_body_timeout: self.client_body_timeout.unwrap_or(default.client_body_timeout),
             send_timeout: self.send_timeout.unwrap_or(default.send_timeout),
-            keepalive_timeout: stay
-                .map_or(default.keepalive_timeout, |it| (!it.idle.is_zero()).then_some(it.idle)),
-            keepalive_header: stay.and_then(|it| it.header),
+            keepalive_timeout: self
+                .keepalive_timeout
+                .map_or(default.keepalive_timeout, |it| (!it.is_zero()).then_some(it)),
+            keepalive_header: self.keepalive_header.filter(|it| !it.is_zero()),
+            client_body_temp_path: self.client_body_temp_path.clone(),
             keepalive_requests: self.keepalive_requests.unwrap_or(default.keepalive_requests),
             keepalive_time: self.keepalive_time.unwrap_or(default.keepalive_time),
             server: match self.server_tokens {
@@ -103,14 +102,12 @@ impl Settings {
     fn keepalive_timeout(&mut self, directive: &Directive) -> Result<(), ConfError> {
         let idle = time(directive.text(), Unit::Milliseconds)
             .ok_or_else(|| directive.refuse("invalid value"))?;
-        let header = match directive.arguments().get(1) {
-            None => None,
-            Some(word) => {
-                let refuse = || word.refuse("\"keepalive_timeout\" directive invalid value");
-                Some(time(word, Unit::Seconds).ok_or_else(refuse)?)
-            }
-        };
-        self.keepalive_timeout = Some(Stay { idle, header: header.filter(|it| !it.is_zero()) });
+        if let Some(word) = directive.arguments().get(1) {
+            let refuse = || word.refuse("\"keepalive_timeout\" directive invalid value");
+            // Of its own: a line without it leaves that of the block around.
+            self.keepalive_header = Some(time(word, Unit::Seconds).ok_or_else(refuse)?);
+        }
+        self.keepalive_timeout = Some(idle);
         Ok(())
     }
 
@@ -135,6 +132,15 @@ const MEMORY: &str = "memory is not set aside per connection";
 
 /// Directives that may stand in `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
+    Row {
+        name: "client_body_temp_path",
+        within: EVERYWHERE,
+        arguments: 1..=4,
+        effect: Effect::Set(|it, directive| {
+            it.client_body_temp_path = Some(Arc::new(directive.text().to_path()));
+            Ok(())
+        }),
+    },
     one(
         "client_max_body_size",
         Effect::Set(|it, directive| put(&mut it.client_max_body_size, directive.offset())),
@@ -305,6 +311,8 @@ pub struct Core {
     pub client_max_body_size: Option<u64>,
     /// Bytes of a body held in memory before it is passed on.
     pub client_body_buffer_size: usize,
+    /// Where larger bodies are held, `None` for the system's temporary folder.
+    pub client_body_temp_path: Option<Arc<PathBuf>>,
     /// Longest wait for the next bytes of a body.
     pub client_body_timeout: Duration,
     /// Longest wait for room to send.
@@ -343,6 +351,7 @@ impl Default for Core {
         Self {
             client_max_body_size: Some(1 << 20),
             client_body_buffer_size: 16 * 1024,
+            client_body_temp_path: None,
             client_body_timeout: Duration::from_mins(1),
             send_timeout: Duration::from_mins(1),
             keepalive_timeout: Some(Duration::from_secs(75)),

@@ -12,7 +12,7 @@ type Only = (&'static str, &'static str, &'static str);
 
 const ONLY: &[Only] = &[
     ("auth_request", "off", ACCESS),
-    ("client_body_in_file_only", "off", "bodies are streamed and never meet a file"),
+    ("client_body_in_file_only", "off", "only large bodies are held in files, which have no name"),
     ("disable_symlinks", "off", "symbolic links are followed"),
     ("http2", "off", "HTTP/2 is not part of this version"),
     ("log_subrequest", "off", "subrequests are not logged"),

@@ -6,7 +6,6 @@ use crate::conf::value::size;
 use crate::engine::clock;
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::{self, Name};
-use crate::engine::h1::request::Version;
 use crate::engine::h1::write;
 use crate::engine::head;
 use crate::engine::look;
@@ -202,9 +201,9 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         let name = nix::unistd::gethostname().ok();
         set(name.as_ref().map(|it| it.as_encoded_bytes()), out)
     }),
-    ("https", |_, _| false),
+    ("https", |_, out| set(Some(b""), out)),
     ("invalid_referer", referer::write),
-    ("is_args", |it, out| set((!it.args.is_empty()).then_some(&b"?"[..]), out)),
+    ("is_args", |it, out| set(Some(if it.args.is_empty() { b"" } else { b"?" }), out)),
     ("limit_rate", |it, out| display(it.limit_rate.unwrap_or_default(), out)),
     ("limit_conn_status", |it, out| set(it.limit_conn.map(str::as_bytes), out)),
     ("limit_req_status", |it, out| set(it.limit_req.map(str::as_bytes), out)),
@@ -277,14 +276,10 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         local.is_some_and(|it| display(it, out))
     }),
     ("server_protocol", |it, out| {
-        set(
-            Some(match it.request.version {
-                Version::Http09 => b"HTTP/0.9",
-                Version::Http10 => b"HTTP/1.0",
-                Version::Http11 => b"HTTP/1.1",
-            }),
-            out,
-        )
+        // As it is written, with what follows it.
+        let target = it.request.target.end();
+        let line = it.input.bytes.get(target..it.request.line.end()).unwrap_or_default();
+        set(Some(line.trim_ascii_start()), out)
     }),
     ("status", |it, out| {
         write::three_digits(out, it.status);

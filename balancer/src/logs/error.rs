@@ -170,7 +170,8 @@ pub fn request_line(exchange: &Exchange, text: &str, action: &str) -> String {
         quoted(&mut line, "upstream", upstream.as_bytes());
     }
     if let Some(host) = request.host {
-        quoted(&mut line, "host", exchange.text(host));
+        let host = String::from_utf8_lossy(exchange.text(host));
+        let _ = write!(line, ", host: \"{host}\"");
     }
     let referrer = crate::engine::h1::field::hash(b"referer");
     if let Some(field) = exchange.field(referrer, b"referer") {

@@ -18,7 +18,6 @@ pub(super) const ROWS: &[Row<MainBlock>] = &[
     row("auth_request_set", ACCESS),
     row("charset_map", "name the charset in the application's Content-Type"),
     row("source_charset", "name the charset in the application's Content-Type"),
-    row("client_body_temp_path", "bodies are streamed and never meet a file: remove the line"),
     row("mirror_request_body", "requests go to one upstream only in this version"),
     row("proxy_store_access", CACHE),
     row("proxy_cache_path", CACHE),

@@ -99,4 +99,4 @@ macro_rules! topics {
     };
 }
 
-topics! { routing rewriting values pages files stream proxying balancing guarding filtering talking }
+topics! { routing rewriting values pages files stream proxying balancing guarding filtering talking logging }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::{env, fs, process};
 
 use crate::support::{Balancer, Next, Origin, eventually, text};
 
@@ -176,4 +177,27 @@ fn an_answer_is_read_no_faster_than_its_rate() {
     let began = std::time::Instant::now();
     assert_eq!(balancer.client().get("/").body.len(), 30_000);
     assert!(began.elapsed() >= std::time::Duration::from_millis(900));
+}
+
+#[test]
+fn large_bodies_are_held_in_the_folder_that_is_named() {
+    let origin = Origin::start(|seen, stream| {
+        let file = seen.head.lines().find_map(|it| it.strip_prefix("X-File: ")).unwrap();
+        // What was opened there has no name any more.
+        text(stream, &fs::read_link(file).unwrap().to_string_lossy())
+    });
+    let folder = env::temp_dir().join(format!("balancer-bodies-{}", process::id()));
+    let balancer = location(
+        &origin,
+        &format!(
+            "client_body_buffer_size 1k; client_body_temp_path {} 1 2; proxy_set_header X-File $request_body_file;",
+            folder.display()
+        ),
+    );
+    let mut client = balancer.client();
+    client.send(chunked(&body(3000)));
+    let answer = client.answer();
+    let is_there = answer.text().starts_with(&*folder.to_string_lossy());
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(is_there, "{}", answer.text());
 }

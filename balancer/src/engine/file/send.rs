@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Reply;
-use crate::engine::answer::{begin, body_framing, end_body, finish_head, kind_of};
+use crate::engine::answer::{begin, body_framing, end_body, finish_head, has_bad_body, kind_of};
 use crate::engine::connection::{Connection, Outcome};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::{Name, hash};
@@ -104,6 +104,9 @@ impl Connection<'_> {
     ) -> Outcome<'s> {
         let status = reply.status;
         self.invite(exchange, location).await;
+        if has_bad_body(exchange) {
+            return Outcome::Answer(Action::Status(400));
+        }
         let framing = body_framing(exchange);
         let head = begin(exchange, location, status);
         let is_known = matches!(status, 200 | 206 | 304);

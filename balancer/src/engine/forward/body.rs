@@ -1,6 +1,8 @@
 //! The request's body: held until it is whole, or passed on as it arrives.
 
 use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::answer::body_framing;
@@ -88,6 +90,7 @@ impl Connection<'_> {
             return Ok(if is_replaced { Body::Replaced(length) } else { Body::None });
         }
         let room = location.core.client_body_buffer_size.max(1);
+        let folder = location.core.client_body_temp_path.as_ref();
         // Chunks that do not stay chunks have to be counted first.
         let streams = !proxy.request_buffering && (length.is_some() || !proxy.http_1_0);
         if !is_replaced
@@ -125,7 +128,7 @@ impl Connection<'_> {
                         return Err(Abort::TooLarge);
                     }
                     if room < end - start {
-                        end = start + to_disk(exchange, &mut spool, start..end).await?;
+                        end = start + to_disk(exchange, &mut spool, start..end, folder).await?;
                         self.deadline.arm(location.core.client_body_timeout);
                     }
                 }
@@ -141,7 +144,7 @@ impl Connection<'_> {
             }
         }
         if spool.is_some() {
-            end = start + to_disk(exchange, &mut spool, start..end).await?;
+            end = start + to_disk(exchange, &mut spool, start..end, folder).await?;
         }
         // What follows the body belongs to the next request.
         exchange.input.close_gap(end);
@@ -188,6 +191,7 @@ async fn to_disk(
     exchange: &mut Exchange,
     spool: &mut Option<Spool>,
     stretch: std::ops::Range<usize>,
+    folder: Option<&Arc<PathBuf>>,
 ) -> Result<usize, Abort> {
     let bytes = exchange.input.bytes[stretch].to_vec();
     if spool.is_none() {
@@ -197,7 +201,7 @@ async fn to_disk(
     let written = async move {
         let spool = match spool {
             Some(spool) => spool,
-            None => spool.insert(Spool::create(None).await?),
+            None => spool.insert(Spool::create(folder.map(|it| it.to_path_buf())).await?),
         };
         spool.append(bytes).await.map_err(std::io::Error::other)?
     };

@@ -290,7 +290,8 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
         return Line::Bad;
     }
     let blank = |it: u8| matches!(it, b' ' | b'\t');
-    let (mut from, mut to) = (colon + 1, line.len());
+    // A name alone has an empty value.
+    let (mut from, mut to) = ((colon + 1).min(line.len()), line.len());
     while from < to && blank(line[from]) {
         from += 1;
     }
@@ -309,6 +310,33 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
 /// Whether a list of words such as `keep-alive, Upgrade` holds `word`, ignoring case.
 pub fn lists(value: &[u8], word: &str) -> bool {
     value.split(|it| *it == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The beginning of a line that is none, up to the byte by which nginx sees it.
+pub fn shown(buffer: &[u8], start: usize) -> String {
+    let odd = start + odd_at(&buffer[start..]);
+    let byte = buffer.get(odd).copied().unwrap_or_default();
+    format!("{}\\x{byte:02x}...", String::from_utf8_lossy(&buffer[start..odd]))
+}
+
+/// The byte of a line at which nginx sees that it is none.
+///
+/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`.
+fn odd_at(line: &[u8]) -> usize {
+    let is_odd = |it: &u8| *it <= b' ' || *it == 0x7f;
+    let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+    if colon == 0 {
+        return 0;
+    }
+    if let Some(at) = line[..colon].iter().position(is_odd) {
+        return at;
+    }
+    let value = &line[colon..];
+    let nul = memchr::memchr(0, value);
+    // A line may end with more than one CR, but not go on behind it.
+    let broken = value.windows(2).position(|it| it[0] == b'\r' && !matches!(it[1], b'\r' | b'\n'));
+    let at = nul.into_iter().chain(broken).min();
+    colon + at.unwrap_or_default()
 }
 
 #[cfg(test)]

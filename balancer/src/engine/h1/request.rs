@@ -87,6 +87,10 @@ pub struct Request {
     pub upgrade: bool,
     /// Length of the head in the buffer, known when it is complete.
     pub end: usize,
+    /// Lines that were dropped as invalid.
+    pub dropped: Vec<Piece>,
+    /// What the error log says more of a refusal.
+    pub detail: String,
     /// Which known names occurred.
     seen: u64,
     at: usize,
@@ -151,11 +155,11 @@ impl Request {
             let (end, next) = match ending {
                 Ending::At(end, next) => (end, next),
                 Ending::Open => return self.partial(buffer, limits),
-                Ending::Bare => return Err(BAD_LINE),
+                Ending::Bare => return Err(self.bad_line(buffer, start)),
             };
             self.at = next;
             if !self.room.fits(self.at - start, limits) {
-                return Err(self.too_large());
+                return Err(self.too_large(buffer, start, limits));
             }
             match self.expecting {
                 // nginx passes over empty lines before a request line.
@@ -169,18 +173,27 @@ impl Request {
         Ok(Progress::Complete)
     }
 
-    fn too_large(&self) -> Refusal {
-        match self.expecting {
-            Expecting::RequestLine => Refusal::new(414, "client sent too long URI"),
-            _ => Refusal::new(494, "client sent too large request"),
+    /// Source: nginx `ngx_http_request.c`, `ngx_http_process_request_line` and
+    /// `ngx_http_process_request_headers`.
+    fn too_large(&mut self, buffer: &[u8], start: usize, limits: &Limits) -> Refusal {
+        /// nginx's `NGX_MAX_ERROR_STR`, and what it keeps free of it.
+        const SHOWN: usize = 2048 - 300;
+        let end = buffer.len().min(start + limits.line);
+        if self.expecting == Expecting::RequestLine {
+            self.line = Piece::new(start, end);
+            return Refusal::new(414, "client sent too long URI");
         }
+        let line = &buffer[start..end.min(start + SHOWN)];
+        let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
+        self.detail = format!(": \"{}...\"", String::from_utf8_lossy(line.trim_ascii_end()));
+        Refusal::new(494, "client sent too long header line")
     }
 
     /// Refuses a line that is too long before its end has been seen.
-    fn partial(&self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
+    fn partial(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
         let is_over = self.room.is_over(buffer.len() - self.at, limits);
         match self.expecting {
-            _ if is_over => Err(self.too_large()),
+            _ if is_over => Err(self.too_large(buffer, self.at, limits)),
             // A line that starts wrong is refused at once, so that a TLS hello on a plain port
             // is not waited for.
             Expecting::RequestLine
@@ -198,7 +211,8 @@ impl Request {
     fn request_line(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), Refusal> {
         const INVALID: Refusal = Refusal::new(400, "client sent invalid request");
         let line = &buffer[start..end];
-        self.line = Piece::new(start, end);
+        let ends = line.iter().rev().take_while(|it| **it == b'\r').count();
+        self.line = Piece::new(start, end - ends);
         let method = line.iter().position(|it| !is_method_byte(*it)).unwrap_or(line.len());
         if method == 0 || line.get(method) != Some(&b' ') {
             return Err(Refusal::new(400, "client sent invalid method"));
@@ -213,11 +227,14 @@ impl Request {
         }
         self.target = Piece::new(start + from, start + to);
         let version = &line[skip_spaces(to)..];
-        let version = version.trim_ascii_end();
+        let spaces = version.iter().rev().take_while(|it| **it == b' ').count();
+        let version = &version[..version.len() - spaces];
+        self.split_target(buffer)?;
         if version.is_empty() {
             self.version = Version::Http09;
             if &line[..method] != b"GET" {
-                return Err(INVALID);
+                let reason = "client sent invalid method in HTTP/0.9 request";
+                return Err(Refusal::new(400, reason));
             }
             self.expecting = Expecting::Nothing;
             self.end = self.at;
@@ -225,34 +242,37 @@ impl Request {
             self.version = parse_version(version)?;
             self.expecting = Expecting::Fields;
         }
-        if matches!(self.method.of(buffer), b"CONNECT" | b"TRACE") {
-            return Err(Refusal::new(405, "client sent a method that is not served"));
-        }
-        self.split_target(buffer).ok_or(INVALID)
+        Ok(())
     }
 
-    /// Finds authority and path in the target; `None` when it is of no form that is served.
-    fn split_target(&mut self, buffer: &[u8]) -> Option<()> {
+    /// Finds authority and path in the target.
+    fn split_target(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
+        const INVALID: Refusal = Refusal::new(400, "client sent invalid request");
+        const BAD_HOST: Refusal = Refusal::new(400, "client sent invalid host in request line");
         let text = self.target.of(buffer);
         if text[0] == b'/' {
             self.path_and_query = self.target;
-            return Some(());
+            return Ok(());
         }
-        let scheme = text.windows(3).position(|it| it == b"://")?;
-        let word = &text[..scheme];
-        if !word.eq_ignore_ascii_case(b"http") && !word.eq_ignore_ascii_case(b"https") {
-            return None;
+        let connects = self.method.of(buffer) == b"CONNECT";
+        let Some(scheme) = text.windows(3).position(|it| it == b"://") else {
+            // It is refused for its method, whatever it asks for.
+            return if connects { Ok(()) } else { Err(INVALID) };
+        };
+        let is_plain = |it: &u8| it.is_ascii_alphanumeric() || matches!(it, b'+' | b'-' | b'.');
+        if !text[0].is_ascii_alphabetic() || !text[..scheme].iter().all(is_plain) {
+            return Err(INVALID);
         }
         let authority = scheme + 3;
         let rest = &text[authority..];
         let end =
             authority + rest.iter().position(|it| matches!(it, b'/' | b'?')).unwrap_or(rest.len());
-        let name = target::host(&text[authority..end])?.name;
+        let name = target::host(&text[authority..end]).ok_or(BAD_HOST)?.name;
         let at = self.target.start();
         self.host_name = Piece::new(at + authority, at + authority + name.len());
         self.authority = Some(Piece::new(at + authority, at + end));
         self.path_and_query = Piece::new(at + end, self.target.end());
-        Some(())
+        Ok(())
     }
 
     fn field(
@@ -268,7 +288,7 @@ impl Request {
             return Err(TOO_LARGE);
         }
         let field = match field::parse(buffer, start, end) {
-            Line::Bad => return Err(BAD_LINE),
+            Line::Bad => return Err(self.bad_line(buffer, start)),
             Line::Field(field) => field,
             Line::Odd(field) => {
                 let only_underscores =
@@ -276,13 +296,19 @@ impl Request {
                 let known =
                     limits.underscores && field.name.of(buffer).iter().all(only_underscores);
                 if limits.ignore_invalid && !known {
+                    self.dropped.push(Piece::new(start, end));
                     return Ok(());
                 }
                 field
             }
         };
         if self.seen & field.known.bit() & SINGLE != 0 {
-            return Err(Refusal::new(400, "client sent duplicate header line"));
+            self.detail = self.both(buffer, &field);
+            let reason = match field.known {
+                Name::Host => "client sent duplicate host header",
+                _ => "client sent duplicate header line",
+            };
+            return Err(Refusal::new(400, reason));
         }
         self.seen |= field.known.bit();
         let value = field.value.of(buffer);
@@ -305,6 +331,17 @@ impl Request {
         Ok(())
     }
 
+    /// A line and the one of its name before it, as nginx shows them.
+    fn both(&self, buffer: &[u8], field: &Field) -> String {
+        let line = |it: &Field| {
+            let (name, value) = (it.name.of(buffer), it.value.of(buffer));
+            format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+        };
+        let before = self.fields.iter().find(|it| it.known == field.known);
+        let before = before.map(line).unwrap_or_default();
+        format!(": \"{}\", previous value: \"{before}\"", line(field))
+    }
+
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.version == Version::Http10 {
             return Err(Refusal::new(
@@ -313,6 +350,7 @@ impl Request {
             ));
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
+            self.detail = format!(": \"{}\"", String::from_utf8_lossy(value));
             return Err(Refusal::new(501, "client sent unknown \"Transfer-Encoding\""));
         }
         self.chunked = true;
@@ -343,6 +381,11 @@ impl Request {
                 400,
                 "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
             ));
+        }
+        match self.method.of(buffer) {
+            b"CONNECT" => return Err(Refusal::new(405, "client sent CONNECT method")),
+            b"TRACE" => return Err(Refusal::new(405, "client sent TRACE method")),
+            _ => {}
         }
         self.keep_alive = match self.version {
             Version::Http11 => !self.connection_close,

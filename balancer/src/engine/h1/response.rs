@@ -37,8 +37,8 @@ pub struct Response {
     pub is_bare: bool,
     /// Length of the head in the buffer, known when it is complete.
     pub end: usize,
-    /// Where the line begins that is none, and where it turns out to be none.
-    odd: Option<(usize, usize)>,
+    /// Where the line begins that is none.
+    odd: Option<usize>,
     at: usize,
     status_line: bool,
     done: bool,
@@ -58,9 +58,7 @@ impl Response {
 
     /// The beginning of a line that is none, as nginx shows it; empty where all are lines.
     pub fn shown(&self, buffer: &[u8]) -> String {
-        let Some((start, odd)) = self.odd else { return String::new() };
-        let byte = buffer.get(odd).copied().unwrap_or_default();
-        format!("{}\\x{byte:02x}...", String::from_utf8_lossy(&buffer[start..odd]))
+        self.odd.map(|start| field::shown(buffer, start)).unwrap_or_default()
     }
 
     /// Takes everything for the body, as an answer of HTTP/0.9 is.
@@ -120,7 +118,7 @@ impl Response {
 
     /// Takes note of where the line that begins at `start` is no header line.
     fn bad_line(&mut self, buffer: &[u8], start: usize) -> BadResponse {
-        self.odd = Some((start, start + odd_at(&buffer[start..])));
+        self.odd = Some(start);
         BadResponse("upstream sent invalid header")
     }
 
@@ -201,26 +199,6 @@ impl Response {
 fn length(value: &[u8]) -> Result<u64, BadResponse> {
     const INVALID: BadResponse = BadResponse("upstream sent invalid \"Content-Length\" header");
     body::decimal(value).ok_or(INVALID)
-}
-
-/// The byte of a line at which nginx sees that it is none.
-///
-/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`.
-fn odd_at(line: &[u8]) -> usize {
-    let is_odd = |it: &u8| *it <= b' ' || *it == 0x7f;
-    let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-    if colon == 0 {
-        return 0;
-    }
-    if let Some(at) = line[..colon].iter().position(is_odd) {
-        return at;
-    }
-    let value = &line[colon..];
-    let nul = memchr::memchr(0, value);
-    // A line may end with more than one CR, but not go on behind it.
-    let broken = value.windows(2).position(|it| it[0] == b'\r' && !matches!(it[1], b'\r' | b'\n'));
-    let at = nul.into_iter().chain(broken.map(|it| it + 1)).min();
-    colon + at.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -220,11 +220,16 @@ impl<'a> Compiler<'a> {
         let files = Files::compile(scope, own, self.names, self.prefix);
         let files = self.kept(files).unwrap_or_else(|| Files::none(self.prefix));
         let error_logs = formats::errors(&scope.logs.errors, self.prefix);
+        let mut core = scope.core.compile();
+        if let Some(folder) = &core.client_body_temp_path {
+            let folder = self.folder(folder);
+            core.client_body_temp_path = self.kept(folder).map(Arc::new);
+        }
         let access_logs = self.logs.access(scope.logs.access(), &mut self.problems);
         Location {
             name,
             number: None,
-            core: scope.core.compile(),
+            core,
             is_internal: own.is_internal,
             limit_except: None,
             rewrite: Vec::new(),
