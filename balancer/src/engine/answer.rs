@@ -226,7 +226,6 @@ fn returned(
     }
     let target = exchange.redirect.take();
     match (&answer.text, answer.status) {
-        (_, 204) => (204, None, String::new(), None),
         (Some(_), status) => (status, Some(text), kind_of(exchange, location), target),
         (None, status @ 400..) if let Some(page) = page(status) => {
             (status, Some(page), "text/html".to_owned(), None)

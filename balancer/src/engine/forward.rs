@@ -186,6 +186,10 @@ impl Connection<'_> {
                     None => {
                         if let Some(action) = divert::divert(exchange, request, lease.began) {
                             divert::finish(exchange, request, lease);
+                            if let Some(attempt) = exchange.attempts.last_mut() {
+                                attempt.sent = upload.bytes();
+                                attempt.received = exchange.reply.bytes.len() as u64;
+                            }
                             exchange.out = upload.into_head();
                             exchange.input.at = exchange.input.head;
                             return Ok(Outcome::Answer(action));

@@ -45,7 +45,8 @@ impl Types {
     /// The type of a path, by what follows the last dot of its last part.
     pub fn of_path(&self, path: &[u8]) -> Option<&str> {
         let name = path.rsplit(|it| *it == b'/').next()?;
-        let dot = memchr::memrchr(b'.', name)?;
+        // The dot of a hidden file begins no ending.
+        let dot = memchr::memrchr(b'.', name).filter(|it| 0 < *it)?;
         self.0.get(&name[dot + 1..].to_ascii_lowercase()).map(String::as_str)
     }
 }

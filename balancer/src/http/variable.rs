@@ -184,7 +184,14 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         let age = it.client.as_ref().map(|client| clock::now().since(client.accepted));
         duration(age, out)
     }),
-    ("content_length", |it, out| known_field(it, Name::ContentLength, out)),
+    ("content_length", |it, out| {
+        // The length of a body that came in chunks is known once it has been read.
+        let read = it.spooled.as_ref().map(|it| it.length).or(it.held);
+        match read.filter(|_| it.request.chunked) {
+            Some(length) => display(length, out),
+            None => known_field(it, Name::ContentLength, out),
+        }
+    }),
     ("content_type", |it, out| known_field(it, Name::ContentType, out)),
     ("document_uri", |it, out| set(Some(&it.path), out)),
     ("document_root", |it, out| {

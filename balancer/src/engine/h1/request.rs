@@ -7,6 +7,8 @@ use crate::engine::h1::target;
 
 pub use crate::engine::h1::room::Limits;
 
+mod shown;
+
 /// A request that is not served: the code it is answered with and logged under.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Refusal {
@@ -173,22 +175,6 @@ impl Request {
         Ok(Progress::Complete)
     }
 
-    /// Source: nginx `ngx_http_request.c`, `ngx_http_process_request_line` and
-    /// `ngx_http_process_request_headers`.
-    fn too_large(&mut self, buffer: &[u8], start: usize, limits: &Limits) -> Refusal {
-        /// nginx's `NGX_MAX_ERROR_STR`, and what it keeps free of it.
-        const SHOWN: usize = 2048 - 300;
-        let end = buffer.len().min(start + limits.line);
-        if self.expecting == Expecting::RequestLine {
-            self.line = Piece::new(start, end);
-            return Refusal::new(414, "client sent too long URI");
-        }
-        let line = &buffer[start..end.min(start + SHOWN)];
-        let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
-        self.detail = format!(": \"{}...\"", String::from_utf8_lossy(line.trim_ascii_end()));
-        Refusal::new(494, "client sent too long header line")
-    }
-
     /// Refuses a line that is too long before its end has been seen.
     fn partial(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
         let is_over = self.room.is_over(buffer.len() - self.at, limits);
@@ -329,17 +315,6 @@ impl Request {
         }
         self.fields.push(field);
         Ok(())
-    }
-
-    /// A line and the one of its name before it, as nginx shows them.
-    fn both(&self, buffer: &[u8], field: &Field) -> String {
-        let line = |it: &Field| {
-            let (name, value) = (it.name.of(buffer), it.value.of(buffer));
-            format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
-        };
-        let before = self.fields.iter().find(|it| it.known == field.known);
-        let before = before.map(line).unwrap_or_default();
-        format!(": \"{}\", previous value: \"{before}\"", line(field))
     }
 
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
