@@ -272,7 +272,7 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
     let line = &buffer[start..end];
     let (mut lower_hash, mut odd, mut colon) = (0_u32, false, 0);
     loop {
-        let Some(byte) = line.get(colon).copied() else { return Line::Bad };
+        let Some(byte) = line.get(colon).copied() else { break };
         let lower = LOWER[usize::from(byte)];
         if lower != 0 {
             lower_hash = mix(lower_hash, lower);

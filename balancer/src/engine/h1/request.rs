@@ -24,8 +24,6 @@ impl Refusal {
     }
 }
 
-const BAD_LINE: Refusal = Refusal::new(400, "client sent invalid header line");
-
 /// Versions are told apart only where they are served differently.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Version {
@@ -175,24 +173,6 @@ impl Request {
         Ok(Progress::Complete)
     }
 
-    /// Refuses a line that is too long before its end has been seen.
-    fn partial(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
-        let is_over = self.room.is_over(buffer.len() - self.at, limits);
-        match self.expecting {
-            _ if is_over => Err(self.too_large(buffer, self.at, limits)),
-            // A line that starts wrong is refused at once, so that a TLS hello on a plain port
-            // is not waited for.
-            Expecting::RequestLine
-                if buffer
-                    .get(self.at)
-                    .is_some_and(|it| !is_method_byte(*it) && !matches!(it, b'\r' | b'\n')) =>
-            {
-                Err(Refusal::new(400, "client sent invalid method"))
-            }
-            _ => Ok(Progress::Partial),
-        }
-    }
-
     /// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_request_line`.
     fn request_line(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), Refusal> {
         const INVALID: Refusal = Refusal::new(400, "client sent invalid request");
@@ -336,8 +316,9 @@ impl Request {
     fn finish(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
         self.expecting = Expecting::Nothing;
         self.end = self.at;
-        if field::nul(&buffer[..self.end]).is_some() {
-            return Err(BAD_LINE);
+        if let Some(at) = field::nul(&buffer[..self.end]) {
+            let start = memchr::memrchr(b'\n', &buffer[..at]).map_or(0, |it| it + 1);
+            return Err(self.bad_line(buffer, start));
         }
         if self.host.is_none() && self.version == Version::Http11 {
             let reason = "client sent HTTP/1.1 request without \"Host\" header";

@@ -79,7 +79,7 @@ impl Response {
             let (end, next) = match field::ending(buffer, start) {
                 Ending::At(end, next) => (end, next),
                 Ending::Open => return Ok(Progress::Partial),
-                Ending::Bare if self.status_line => return Err(self.bad_line(buffer, start)),
+                Ending::Bare if self.status_line => return Err(self.bad_line(start)),
                 Ending::Bare => return Err(BadResponse::NO_HEAD),
             };
             self.at = next;
@@ -117,14 +117,14 @@ impl Response {
     }
 
     /// Takes note of where the line that begins at `start` is no header line.
-    fn bad_line(&mut self, buffer: &[u8], start: usize) -> BadResponse {
+    fn bad_line(&mut self, start: usize) -> BadResponse {
         self.odd = Some(start);
         BadResponse("upstream sent invalid header")
     }
 
     fn field(&mut self, buffer: &[u8], start: usize, end: usize) -> Result<(), BadResponse> {
         let (Line::Field(field) | Line::Odd(field)) = field::parse(buffer, start, end) else {
-            return Err(self.bad_line(buffer, start));
+            return Err(self.bad_line(start));
         };
         let value = field.value.of(buffer);
         let twice = self.seen & field.known.bit() != 0;
@@ -169,7 +169,7 @@ impl Response {
     fn finish(&mut self, buffer: &[u8]) -> Result<(), BadResponse> {
         if let Some(nul) = field::nul(&buffer[..self.at]) {
             let start = memchr::memrchr(b'\n', &buffer[..nul]).map_or(0, |it| it + 1);
-            return Err(self.bad_line(buffer, start));
+            return Err(self.bad_line(start));
         }
         if self.chunked && self.content_length.is_some() {
             return Err(BadResponse(

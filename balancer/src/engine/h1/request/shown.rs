@@ -1,7 +1,7 @@
-//! What is shown in the error log of a request that is refused?
+//! When is a line refused before its end, and what does the error log show of it?
 
-use super::{Expecting, Refusal, Request};
-use crate::engine::h1::field::{Field, Piece};
+use super::{Expecting, Progress, Refusal, Request, is_method_byte};
+use crate::engine::h1::field::{self, Field, Piece};
 use crate::engine::h1::room::Limits;
 
 impl Request {
@@ -30,5 +30,29 @@ impl Request {
         let before = self.fields.iter().find(|it| it.known == field.known);
         let before = before.map(line).unwrap_or_default();
         format!(": \"{}\", previous value: \"{before}\"", line(field))
+    }
+
+    /// Refuses the line that begins at `start`.
+    pub(super) fn bad_line(&mut self, buffer: &[u8], start: usize) -> Refusal {
+        self.detail = format!(": \"{}\"", field::shown(buffer, start));
+        Refusal::new(400, "client sent invalid header line")
+    }
+
+    /// Refuses a line that is too long before its end has been seen.
+    pub(super) fn partial(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
+        let is_over = self.room.is_over(buffer.len() - self.at, limits);
+        match self.expecting {
+            _ if is_over => Err(self.too_large(buffer, self.at, limits)),
+            // A line that starts wrong is refused at once, so that a TLS hello on a plain port
+            // is not waited for.
+            Expecting::RequestLine
+                if buffer
+                    .get(self.at)
+                    .is_some_and(|it| !is_method_byte(*it) && !matches!(it, b'\r' | b'\n')) =>
+            {
+                Err(Refusal::new(400, "client sent invalid method"))
+            }
+            _ => Ok(Progress::Partial),
+        }
     }
 }
