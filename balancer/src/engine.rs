@@ -38,6 +38,7 @@ pub mod relay;
 pub mod session;
 pub mod spool;
 mod stream;
+mod subrequest;
 pub mod timer;
 
 /// What all workers look at.

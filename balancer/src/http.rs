@@ -12,6 +12,7 @@ use crate::logs::{self, Level};
 
 pub mod access;
 pub mod auth_basic;
+pub mod auth_request;
 pub mod browser;
 pub mod charset;
 pub mod closing;

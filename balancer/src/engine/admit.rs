@@ -14,6 +14,7 @@ use crate::engine::exchange::Exchange;
 use crate::engine::h1::write;
 use crate::engine::look;
 use crate::http::auth_basic;
+use crate::http::auth_request::AuthRequest;
 use crate::http::guard::Guards;
 use crate::http::limit_req::Verdict;
 use crate::logs::{self, Level};
@@ -45,12 +46,70 @@ impl Connection<'_> {
         if let Some(status) = guards.limit_conn.as_ref().and_then(|it| it.judge(exchange)) {
             return Admitted::Refused(status);
         }
-        let Some(status) = check(exchange, guards) else { return Admitted::Passed };
+        let before = exchange.kept_fields.len();
+        let mut opinion = check(exchange, guards);
+        if let Some(auth_request) = &guards.auth_request
+            && opinion.is_open(guards.is_any_enough)
+        {
+            let asked = Box::pin(self.authorize(exchange, auth_request)).await;
+            opinion = match (opinion, asked) {
+                (_, None) => return Admitted::Gone,
+                // Of two refusals one that can be mended counts.
+                (Opinion::Refuses(401), Some(Opinion::Refuses(403))) => Opinion::Refuses(401),
+                (_, Some(asked)) => asked,
+            };
+        }
+        let status = match opinion {
+            Opinion::Silent => return Admitted::Passed,
+            Opinion::Consents => {
+                // Nobody is to be asked for a password who is let in without.
+                exchange.kept_fields.truncate(before);
+                return Admitted::Passed;
+            }
+            Opinion::Refuses(status) => status,
+        };
+        if status == 403 && guards.is_any_enough {
+            logs::note(Level::Error, exchange, FORBIDDEN, "");
+        }
         if status == 401 && !guards.delay.is_zero() && !self.holds_out(exchange, guards.delay).await
         {
             return Admitted::Gone;
         }
         Admitted::Refused(status)
+    }
+
+    /// Asks another location; `None` when the client is gone.
+    ///
+    /// Source: nginx `ngx_http_auth_request_module.c`, `ngx_http_auth_request_handler`.
+    async fn authorize(
+        &mut self,
+        exchange: &mut Exchange,
+        auth_request: &AuthRequest,
+    ) -> Option<Opinion> {
+        let answered = self.ask_within(exchange, &auth_request.target).await;
+        auth_request.set(exchange, &answered);
+        match answered.status {
+            499 => None,
+            200..=299 => Some(Opinion::Consents),
+            403 => Some(Opinion::Refuses(403)),
+            401 => {
+                let reply = &answered.reply.bytes;
+                for field in &answered.response.fields {
+                    let name = field.name.of(reply);
+                    if name.eq_ignore_ascii_case(b"www-authenticate") {
+                        write::field(&mut exchange.kept_fields, name, field.value.of(reply));
+                    }
+                }
+                Some(Opinion::Refuses(401))
+            }
+            status => {
+                let text = format!("auth request unexpected status: {status}");
+                // nginx is where the other request has left it.
+                let action = if answered.attempts.is_empty() { "" } else { "sending to client" };
+                logs::note(Level::Error, exchange, &text, action);
+                Some(Opinion::Refuses(500))
+            }
+        }
     }
 
     /// Waits; false as soon as the client is gone.
@@ -73,20 +132,42 @@ impl Connection<'_> {
     }
 }
 
-/// Asks who is there: the status of a refusal. With `satisfy any` the first consent counts, and of
-/// refusals one that can be mended by a password.
+const FORBIDDEN: &str = "access forbidden by rule";
+
+/// What the guards that know at once say of who is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Opinion {
+    /// Nothing against it.
+    Silent,
+    /// One has consented, and no other is to be asked.
+    Consents,
+    Refuses(u16),
+}
+
+impl Opinion {
+    /// Whether another guard may still decide.
+    fn is_open(self, is_any_enough: bool) -> bool {
+        match self {
+            Self::Silent => true,
+            Self::Consents => false,
+            Self::Refuses(status) => is_any_enough && matches!(status, 401 | 403),
+        }
+    }
+}
+
+/// Asks who is there. With `satisfy any` the first consent counts, and of refusals one that can be
+/// mended by a password.
 ///
 /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_access_phase`.
-fn check(exchange: &mut Exchange, guards: &Guards) -> Option<u16> {
+fn check(exchange: &mut Exchange, guards: &Guards) -> Opinion {
     let client = exchange.client.as_ref().and_then(|it| it.address).map(|it| it.ip());
-    let forbidden = "access forbidden by rule";
-    let mut refused = None;
+    let mut opinion = Opinion::Silent;
     match verdict(&guards.rules, client) {
-        Some(true) if guards.is_any_enough => return None,
-        Some(false) if guards.is_any_enough => refused = Some(403),
+        Some(true) if guards.is_any_enough => return Opinion::Consents,
+        Some(false) if guards.is_any_enough => opinion = Opinion::Refuses(403),
         Some(false) => {
-            logs::note(Level::Error, exchange, forbidden, "");
-            return Some(403);
+            logs::note(Level::Error, exchange, FORBIDDEN, "");
+            return Opinion::Refuses(403);
         }
         Some(true) | None => {}
     }
@@ -96,25 +177,20 @@ fn check(exchange: &mut Exchange, guards: &Guards) -> Option<u16> {
         .map_or(auth_basic::Verdict::Open, |it| it.judge(exchange, passwords));
     match judged {
         auth_basic::Verdict::Open => {}
-        auth_basic::Verdict::Pass => return None,
+        auth_basic::Verdict::Pass if guards.is_any_enough => return Opinion::Consents,
+        auth_basic::Verdict::Pass => {}
         auth_basic::Verdict::Ask(why, challenge) => {
             let level = if why.starts_with("no user") { Level::Info } else { Level::Error };
             logs::note(level, exchange, &why, "");
             write::field(&mut exchange.kept_fields, b"WWW-Authenticate", &challenge);
-            return Some(401);
+            return Opinion::Refuses(401);
         }
         auth_basic::Verdict::Fail(status, why) => {
             logs::note(Level::Error, exchange, &why, "");
-            if status != 403 || !guards.is_any_enough {
-                return Some(status);
-            }
-            refused = Some(403);
+            return Opinion::Refuses(status);
         }
     }
-    if refused.is_some() {
-        logs::note(Level::Error, exchange, forbidden, "");
-    }
-    refused
+    opinion
 }
 
 /// A file of passwords, read anew for each request, as nginx does.

@@ -99,6 +99,8 @@ pub struct Exchange {
     pub is_rewritten: bool,
     /// Whether the request was led here from within; `internal` locations serve only such ones.
     pub is_internal: bool,
+    /// Whether it is a request of ours whose answer is for us alone.
+    pub is_subrequest: bool,
     /// How often the path may still change.
     pub changes_left: u8,
     /// Whether its body was refused; the page that tells of it is not.
@@ -200,6 +202,7 @@ impl Exchange {
         self.is_settled = false;
         self.is_rewritten = false;
         self.is_internal = false;
+        self.is_subrequest = false;
         self.has_refused_body = false;
         self.own_method = None;
         self.error_status = None;

@@ -190,7 +190,11 @@ impl Connection<'_> {
                                 attempt.sent = upload.bytes();
                                 attempt.received = exchange.reply.bytes.len() as u64;
                             }
+                            let is_over = upload.is_done() && divert::is_whole(exchange);
                             exchange.out = upload.into_head();
+                            if is_over {
+                                pool::put(peer, request.upstream, place(request), clock::now());
+                            }
                             exchange.input.at = exchange.input.head;
                             return Ok(Outcome::Answer(action));
                         }

@@ -8,6 +8,7 @@ use crate::client::Rule;
 use crate::conf::ConfError;
 use crate::engine::exchange::Exchange;
 use crate::http::auth_basic::AuthBasic;
+use crate::http::auth_request::AuthRequest;
 use crate::http::limit_conn::LimitConn;
 use crate::http::limit_req::LimitReq;
 use crate::http::limit_zone::Zone;
@@ -28,6 +29,8 @@ pub struct Guards {
     pub rules: Vec<Rule>,
     /// `auth_basic`
     pub auth_basic: Option<AuthBasic>,
+    /// `auth_request`
+    pub auth_request: Option<AuthRequest>,
     /// `auth_delay`
     pub delay: Duration,
     /// Whether `satisfy` asks for one consent only.
@@ -50,6 +53,7 @@ impl Guards {
             limit_conn: scope.limit_conn.compile(zones)?,
             rules: scope.access.rules(),
             auth_basic: scope.auth_basic.compile(names, conf)?,
+            auth_request: scope.auth_request.compile(names)?,
             delay: scope.auth_basic.delay(),
             is_any_enough: scope.access.is_any_enough(),
         };
@@ -57,7 +61,8 @@ impl Guards {
             && guards.limit_req.is_none()
             && guards.limit_conn.is_none()
             && guards.rules.is_empty()
-            && guards.auth_basic.is_none();
+            && guards.auth_basic.is_none()
+            && guards.auth_request.is_none();
         Ok((!is_open).then(|| Box::new(guards)))
     }
 }

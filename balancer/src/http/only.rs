@@ -11,7 +11,6 @@ use crate::modules::Scope;
 type Only = (&'static str, &'static str, &'static str);
 
 const ONLY: &[Only] = &[
-    ("auth_request", "off", ACCESS),
     ("client_body_in_file_only", "off", "only large bodies are held in files, which have no name"),
     ("disable_symlinks", "off", "symbolic links are followed"),
     ("http2", "off", "HTTP/2 is not part of this version"),
@@ -23,7 +22,6 @@ const ONLY: &[Only] = &[
     ("proxy_store", "off", "no answers are kept"),
 ];
 
-const ACCESS: &str = "access is left to the application";
 const ANSWERS: &str = "the answer of the upstream is passed on as it is";
 
 /// Why such a line does nothing.
@@ -41,7 +39,6 @@ const fn condition(name: &'static str) -> Row<Scope> {
 
 /// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Scope>] = &[
-    row("auth_request"),
     row("client_body_in_file_only"),
     row("disable_symlinks"),
     row("http2"),
@@ -79,7 +76,7 @@ fn nginx_refuses(directive: &Directive) -> Result<(), ConfError> {
         return strange.map_or(Ok(()), |it| Err(it.invalid_value()));
     }
     match name {
-        "auth_basic" | "auth_request" | "mirror" | "proxy_store" => Ok(()),
+        "mirror" | "proxy_store" => Ok(()),
         "disable_symlinks" => match word.as_str() {
             "on" | "off" | "if_not_owner" => Ok(()),
             _ => Err(word.invalid_parameter()),

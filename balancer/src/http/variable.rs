@@ -263,7 +263,11 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         set(it.location().map(|location| location.files.root.file(it)).as_deref(), out)
     }),
     ("request_length", |it, out| display(it.received, out)),
-    ("request_method", |it, out| set(Some(it.method()), out)),
+    ("request_method", |it, out| {
+        // Of the request the client has sent, also for one of ours.
+        let method = if it.is_subrequest { it.text(it.request.method) } else { it.method() };
+        set(Some(method), out)
+    }),
     ("request_time", |it, out| {
         seconds(request_time(it), out);
         true

@@ -162,6 +162,9 @@ pub fn request_line(exchange: &Exchange, text: &str, action: &str) -> String {
     }
     let request = &exchange.request;
     quoted(&mut line, "request", exchange.text(request.line));
+    if exchange.is_subrequest {
+        quoted(&mut line, "subrequest", &exchange.path);
+    }
     if let Some(attempt) = exchange.attempts.last() {
         let name = attempt.backend.as_ref().map_or(&*attempt.upstream, |it| &it.name);
         let separator = if name.starts_with("unix:") { ":" } else { "" };

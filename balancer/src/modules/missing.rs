@@ -8,14 +8,12 @@ const fn row(name: &'static str, help: &'static str) -> Row<MainBlock> {
     Row { name, within: &[], arguments: 0..=MANY, effect: Effect::Refused(help) }
 }
 
-const ACCESS: &str = "this version leaves access to the application: remove the line";
 const TLS: &str = "TLS is not part of this version: end it before balancer";
 const CACHE: &str = "this version keeps no answers";
 const COMMERCIAL: &str = "a server is taken out by `max_fails` and `fail_timeout` in this version";
 
 /// The rows.
 pub(super) const ROWS: &[Row<MainBlock>] = &[
-    row("auth_request_set", ACCESS),
     row("charset_map", "name the charset in the application's Content-Type"),
     row("source_charset", "name the charset in the application's Content-Type"),
     row("mirror_request_body", "requests go to one upstream only in this version"),

@@ -2,9 +2,9 @@
 
 use crate::conf::{Rows, Table};
 use crate::http::{
-    access, auth_basic, browser, charset, closing, core, error_page, expires, gzip, header, index,
-    limit_conn, limit_rate, limit_req, only, packed, proxy_pass, real_ip, redirect, referer,
-    rewrite, root, static_file, sub,
+    access, auth_basic, auth_request, browser, charset, closing, core, error_page, expires, gzip,
+    header, index, limit_conn, limit_rate, limit_req, only, packed, proxy_pass, real_ip, redirect,
+    referer, rewrite, root, static_file, sub,
 };
 use crate::logs::rows as logs;
 use crate::upstream::dns;
@@ -38,6 +38,8 @@ pub struct Scope {
     pub access: access::Settings,
     /// `auth_basic` and its relatives
     pub auth_basic: auth_basic::Settings,
+    /// `auth_request`, `auth_request_set`
+    pub auth_request: auth_request::Settings,
     /// `set_real_ip_from` and its relatives
     pub real_ip: real_ip::Settings,
     /// `limit_req` and its relatives
@@ -82,6 +84,7 @@ impl Scope {
             redirect: self.redirect.within(&outer.redirect),
             access: self.access.within(&outer.access),
             auth_basic: self.auth_basic.within(&outer.auth_basic),
+            auth_request: self.auth_request.within(&outer.auth_request),
             real_ip: self.real_ip.within(&outer.real_ip),
             limit_req: self.limit_req.within(&outer.limit_req),
             limit_conn: self.limit_conn.within(&outer.limit_conn),
@@ -113,6 +116,7 @@ pub(super) const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(redirect::ROWS, |it: &mut Scope| &mut it.redirect),
     &Table::new(access::ROWS, |it: &mut Scope| &mut it.access),
     &Table::new(auth_basic::ROWS, |it: &mut Scope| &mut it.auth_basic),
+    &Table::new(auth_request::ROWS, |it: &mut Scope| &mut it.auth_request),
     &Table::new(real_ip::ROWS, |it: &mut Scope| &mut it.real_ip),
     &Table::new(limit_req::ROWS, |it: &mut Scope| &mut it.limit_req),
     &Table::new(limit_conn::ROWS, |it: &mut Scope| &mut it.limit_conn),

@@ -6,6 +6,7 @@ use crate::engine::clock;
 use crate::engine::exchange::Exchange;
 use crate::engine::forward::settle::learn;
 use crate::engine::forward::{Request, part};
+use crate::engine::h1::body::Framing;
 use crate::engine::h1::field::Name;
 use crate::engine::h1::target;
 use crate::engine::h1::write;
@@ -25,6 +26,9 @@ pub(super) fn divert<'s>(
     began: Time,
 ) -> Option<Action<'s>> {
     let status = exchange.response.status;
+    if exchange.is_subrequest {
+        return Some(done(exchange, began, Action::Status(status)));
+    }
     let fields = &exchange.response.fields;
     let is_redirect = request.proxy.ignores & Name::XAccelRedirect.bit() == 0;
     let redirect = fields.iter().find(|it| is_redirect && it.known == Name::XAccelRedirect);
@@ -47,6 +51,12 @@ pub(super) fn divert<'s>(
     } else {
         return None;
     };
+    Some(done(exchange, began, action))
+}
+
+/// Takes note of an attempt whose answer is not passed on.
+fn done<'s>(exchange: &mut Exchange, began: Time, action: Action<'s>) -> Action<'s> {
+    let status = exchange.response.status;
     exchange.doing = "reading response header from upstream";
     let took = clock::now().since(began);
     if let Some(attempt) = exchange.attempts.last_mut() {
@@ -57,7 +67,19 @@ pub(super) fn divert<'s>(
     if exchange.has_streamed {
         exchange.request.keep_alive = false;
     }
-    Some(action)
+    action
+}
+
+/// Whether the answer to a request of ours has come to its end with its head, so that the connection
+/// may carry another one.
+pub(super) fn is_whole(exchange: &Exchange) -> bool {
+    let length = match exchange.response.framing(exchange.is_head()) {
+        Framing::Empty => 0,
+        Framing::Length(length) => length,
+        _ => return false,
+    };
+    let arrived = exchange.reply.unread().len() as u64;
+    exchange.is_subrequest && exchange.response.keep_alive && arrived == length
 }
 
 /// Ends the lease of a diverted answer; its server did well.

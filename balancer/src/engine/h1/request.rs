@@ -54,7 +54,7 @@ enum Expecting {
 }
 
 /// A request head, as positions in the buffer it arrived in. Reused from request to request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the head")]
 pub struct Request {
     /// The request line as received, without its line end.

@@ -1,0 +1,107 @@
+//! A request of our own, made to decide about another one: its answer is read, and sent to nobody.
+
+use std::sync::Arc;
+
+use crate::engine::buffer::Input;
+use crate::engine::connection::{Connection, Outcome};
+use crate::engine::exchange::{Exchange, MOST_CHANGES};
+use crate::engine::file::{self, Found};
+use crate::http::error_page::Target;
+use crate::http::{self, Action, Entry};
+use crate::logs::{self, Level};
+
+impl Exchange {
+    /// A request for another path with the same head, whose body is left to the first.
+    ///
+    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_subrequest`.
+    fn subrequest(&mut self, path: &[u8]) -> Box<Self> {
+        let head = self.input.head;
+        let mut sub = Box::<Self>::default();
+        // Without room behind the head, nothing that the client sends next is read into it.
+        sub.input = Input { bytes: self.input.bytes[..head].to_vec(), at: head, head };
+        sub.request = self.request.clone();
+        sub.client.clone_from(&self.client);
+        sub.peer.clone_from(&self.peer);
+        sub.server.clone_from(&self.server);
+        sub.host.clone_from(&self.host);
+        sub.path.extend_from_slice(path);
+        sub.has_own_target = true;
+        sub.is_internal = true;
+        sub.is_subrequest = true;
+        sub.own_method = Some(b"GET");
+        sub.held = Some(0);
+        sub.changes_left = MOST_CHANGES;
+        (sub.started, sub.serial) = (self.started, self.serial);
+        // Both see the same variables.
+        std::mem::swap(&mut sub.scratch, &mut self.scratch);
+        sub
+    }
+}
+
+impl Connection<'_> {
+    /// Has a path answered for a request, and gives back what the answer left; its status is 499
+    /// where the client went meanwhile.
+    ///
+    /// What guards a location is not asked: the first request has been, or is being.
+    pub(super) async fn ask_within(
+        &mut self,
+        exchange: &mut Exchange,
+        path: &[u8],
+    ) -> Box<Exchange> {
+        let mut sub = exchange.subrequest(path);
+        sub.status = match sub.server.clone() {
+            Some(server) => self.answered(&mut sub, &server).await,
+            None => 500,
+        };
+        std::mem::swap(&mut sub.scratch, &mut exchange.scratch);
+        sub
+    }
+
+    async fn answered(&mut self, sub: &mut Exchange, server: &Arc<http::server::Server>) -> u16 {
+        let mut entry = Entry::Server;
+        loop {
+            let (location, action) = http::route(sub, server, entry);
+            let mut found = match action {
+                Some(action) => Found::Answer(action),
+                None => file::find(sub, location),
+            };
+            if let Found::Answer(Action::Forward(proxy)) = found {
+                found = match self.forward(sub, location, proxy).await {
+                    Outcome::Answer(next) => Found::Answer(next),
+                    Outcome::Over(_) => return 499,
+                };
+            }
+            let target = match found {
+                Found::File(_) | Found::Answer(Action::StubStatus) => return 200,
+                Found::Answer(Action::Return(answer)) => return answer.status,
+                Found::Answer(Action::Status(status) | Action::Redirect(status)) => return status,
+                Found::Answer(Action::Close) => return 444,
+                Found::Answer(Action::File | Action::Forward(_)) => return 404,
+                Found::Answer(Action::Lead) => Target::of(sub.redirect.take().unwrap_or_default()),
+                Found::Lead(target) => target,
+            };
+            let goes_on = match target {
+                Target::Elsewhere(status, _) => return status,
+                Target::Path(path, args) => {
+                    entry = Entry::Server;
+                    sub.lead_to(&path, &args)
+                }
+                Target::Named(name) => match server.named.get(&name) {
+                    Some(named) => {
+                        entry = Entry::Named(&server.locations[*named]);
+                        sub.lead_within()
+                    }
+                    None => return 500,
+                },
+            };
+            if !goes_on {
+                let path = String::from_utf8_lossy(&sub.path).into_owned();
+                let text = format!(
+                    "rewrite or internal redirection cycle while internally redirecting to \"{path}\""
+                );
+                logs::note(Level::Error, sub, &text, "");
+                return 500;
+            }
+        }
+    }
+}
