@@ -10,7 +10,7 @@ use crate::conf::{
 use crate::http::{limit_zone, listen, location, rewrite, server, try_files};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
-use crate::upstream::{dns, rows as upstream};
+use crate::upstream::{dns, extensions, rows as upstream};
 use crate::variable::rows as variable;
 
 use scope::SCOPE;
@@ -146,7 +146,7 @@ const LOCATION: &[&dyn Rows<LocationBlock>] = &[
 const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
     &Table::new(upstream::ROWS, |it| it),
     &Table::new(dns::rows::ROWS, |it: &mut upstream::Settings| &mut it.resolver),
-    &Table::extension(upstream::EXTENSIONS, |it| it),
+    &Table::extension(extensions::ROWS, |it| it),
 ];
 
 /// Every row of the program.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use policy::{
-    Candidate, Choice, Event, Hears, Policy, Request, SplitMix64, Terms, Time, Transition,
+    Candidate, Choice, Event, Hears, Needs, Policy, Request, SplitMix64, Terms, Time, Transition,
 };
 
 use crate::engine::clock;
@@ -18,6 +18,7 @@ use self::sticky::Sticky;
 
 pub mod backend;
 pub mod dns;
+pub mod extensions;
 mod group;
 pub mod resolve;
 pub mod rows;
@@ -88,8 +89,8 @@ pub struct Plan {
     pub name: String,
     /// Id of the policy in [`policy::CATALOG`].
     pub policy: &'static str,
-    /// Which ends of requests the policy learns from.
-    pub hears: Hears,
+    /// What the policy has to be told.
+    pub needs: Needs,
     /// What requests are hashed by, where the policy hashes.
     pub key: Option<Template>,
     /// How clients are bound to servers.
@@ -123,7 +124,7 @@ pub struct Upstream {
     pub key: Option<Template>,
     /// How clients are bound to servers, `None` where they are not.
     pub sticky: Option<Sticky>,
-    hears: Hears,
+    needs: Needs,
     chooser: Mutex<Chooser>,
 }
 
@@ -150,12 +151,13 @@ impl Tried {
 impl Upstream {
     /// Puts a group together. Its servers may be in use already.
     pub fn new(plan: Plan) -> Self {
-        let Plan { name, policy, hears, key, sticky, policies, servers, keepalive, idle, seed } =
+        let Plan { name, policy, needs, key, sticky, policies, servers, keepalive, idle, seed } =
             plan;
         let [primary, backup] = ranks(servers);
         let [first, second] = policies;
         let group = |servers: Vec<Server>, mut policy: Box<dyn Policy>| {
             policy.relist(&vec![None; servers.len()]);
+            greet(&servers, |_| true, policy.as_mut());
             let names = if sticky.is_some() { names(&servers) } else { Vec::new() };
             Group { starts_slowly: starts_slowly(&servers), servers, names, policy }
         };
@@ -169,7 +171,7 @@ impl Upstream {
             retries: AtomicU64::new(0),
             key,
             sticky,
-            hears,
+            needs,
             chooser: Mutex::new(chooser),
         }
     }
@@ -185,7 +187,7 @@ impl Upstream {
         Self::new(Plan {
             name: name.to_owned(),
             policy: choice().entry.id,
-            hears: choice().entry.needs.hears,
+            needs: choice().entry.needs,
             key: None,
             sticky: None,
             policies: [choice().policy, choice().policy],
@@ -270,6 +272,7 @@ impl Upstream {
                 |it: &Server| old.iter().position(|was| Arc::ptr_eq(&was.backend, &it.backend));
             let from: Vec<_> = group.servers.iter().map(stood).collect();
             group.policy.relist(&from);
+            greet(&group.servers, |it| from[it].is_none(), group.policy.as_mut());
             group.starts_slowly = starts_slowly(&group.servers);
             // Who was not there before is new, unless nobody was.
             let is_new = |at: &usize| from[*at].is_none() && !old.is_empty();
@@ -284,7 +287,20 @@ impl Upstream {
     }
 
     fn learn(&self, lease: &Lease<'_>, event: Event, now: Time) {
+        Self::tell(&mut self.lock(), lease, event, now);
+    }
+
+    /// Ends the count of a request and tells the policy of a server that has nothing left to do.
+    fn stop(&self, lease: &Lease<'_>) {
+        // One step, as the pick is: else a server could be told idle that has just been picked.
         let mut chooser = self.lock();
+        lease.backend.stop();
+        if lease.backend.in_flight() == 0 {
+            Self::tell(&mut chooser, lease, Event::Idle, clock::now());
+        }
+    }
+
+    fn tell(chooser: &mut Chooser, lease: &Lease<'_>, event: Event, now: Time) {
         let (rank, position) = lease.place;
         let Group { servers, policy, .. } = &mut chooser.groups[rank];
         let is_here = |it: &Server| Arc::ptr_eq(&it.backend, &lease.backend);
@@ -322,7 +338,7 @@ pub struct Lease<'a> {
 impl Lease<'_> {
     /// Tells a policy that listens for it that the head of the answer has come.
     pub fn head(&self, elapsed: Duration, now: Time) {
-        if Hears::Heads <= self.upstream.hears {
+        if Hears::Heads <= self.upstream.needs.hears {
             self.upstream.learn(self, Event::Head { elapsed }, now);
         }
     }
@@ -335,7 +351,7 @@ impl Lease<'_> {
     /// Ends the request with what became of it, and says whether that changed the server's state.
     pub fn finish(self, event: Event, now: Time) -> Option<Transition> {
         let is_plain = matches!(event, Event::Success { .. });
-        if Hears::Ends <= self.upstream.hears || !is_plain {
+        if Hears::Ends <= self.upstream.needs.hears || !is_plain {
             self.upstream.learn(&self, event, now);
         }
         self.backend.observe(event, now, &self.terms)
@@ -344,7 +360,21 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.backend.stop();
+        if self.upstream.needs.idle {
+            self.upstream.stop(self);
+        } else {
+            self.backend.stop();
+        }
+    }
+}
+
+/// Tells a policy which of the new servers have nothing to do.
+fn greet(servers: &[Server], is_new: impl Fn(usize) -> bool, policy: &mut dyn Policy) {
+    let now = clock::now();
+    for (position, server) in servers.iter().enumerate() {
+        if is_new(position) && server.backend.in_flight() == 0 {
+            policy.learn(position, Event::Idle, now);
+        }
     }
 }
 

@@ -120,7 +120,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "random",
         name: "uniform",
-        directive: None,
+        directive: Some(&["uniform"]),
         needs: Needs::FAILURES,
         refuses: &["slow_start"],
         build: |words| bare(words, Choices::uniform),
@@ -128,7 +128,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "p2c",
         name: "p2c",
-        directive: None,
+        directive: Some(&["p2c"]),
         needs: Needs::FAILURES,
         refuses: &["slow_start"],
         build: |words| bare(words, Choices::p2c),
@@ -136,7 +136,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "sq",
         name: "sq",
-        directive: None,
+        directive: Some(&["sq"]),
         needs: Needs::FAILURES,
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(Choices::from_words(words)?)),
@@ -144,7 +144,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "jsq",
         name: "jsq",
-        directive: None,
+        directive: Some(&["jsq"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| bare(words, Shortest::jsq),
@@ -152,7 +152,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "jsq-weighted",
         name: "jsq_weighted",
-        directive: None,
+        directive: Some(&["jsq_weighted"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| bare(words, Shortest::jsq_weighted),
@@ -160,7 +160,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "sed",
         name: "sed",
-        directive: None,
+        directive: Some(&["sed"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| bare(words, Shortest::sed),
@@ -168,15 +168,15 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "jiq",
         name: "jiq",
-        directive: None,
-        needs: Needs::FAILURES,
+        directive: Some(&["jiq"]),
+        needs: Needs { idle: true, ..Needs::FAILURES },
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(Jiq::from_words(words)?)),
     },
     Entry {
         id: "least-latency",
         name: "least_latency",
-        directive: None,
+        directive: Some(&["least_latency"]),
         needs: Needs { hears: Hears::Ends, ..Needs::NOTHING },
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(LeastLatency::from_words(words)?)),
@@ -184,7 +184,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "rendezvous",
         name: "rendezvous",
-        directive: None,
+        directive: Some(&["rendezvous", "KEY"]),
         needs: Needs { key: true, ..Needs::FAILURES },
         refuses: &["slow_start"],
         build: |words| plain::<Rendezvous>(words),
@@ -192,7 +192,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-roundrobin",
         name: "haproxy_roundrobin",
-        directive: None,
+        directive: Some(&["haproxy_roundrobin"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<FastRoundRobin>(words),
@@ -200,7 +200,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-static-rr",
         name: "haproxy_static_rr",
-        directive: None,
+        directive: Some(&["haproxy_static_rr"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<StaticRoundRobin>(words),
@@ -208,7 +208,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-leastconn",
         name: "haproxy_leastconn",
-        directive: None,
+        directive: Some(&["haproxy_leastconn"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<HaproxyLeastConn>(words),
@@ -216,7 +216,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-first",
         name: "haproxy_first",
-        directive: None,
+        directive: Some(&["haproxy_first"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<First>(words),
@@ -224,7 +224,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-hash",
         name: "haproxy_hash",
-        directive: None,
+        directive: Some(&["haproxy_hash", "KEY"]),
         needs: Needs { key: true, ..Needs::NOTHING },
         refuses: &["slow_start"],
         build: |words| plain::<MapHash>(words),
@@ -232,7 +232,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-chash",
         name: "haproxy_chash",
-        directive: None,
+        directive: Some(&["haproxy_chash", "KEY"]),
         needs: Needs { key: true, ..Needs::NOTHING },
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(ConsistentHash::from_words(words)?)),
@@ -240,7 +240,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "haproxy-random",
         name: "haproxy_random",
-        directive: None,
+        directive: Some(&["haproxy_random"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(RingRandom::from_words(words)?)),
@@ -248,7 +248,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "envoy-edf",
         name: "envoy_edf",
-        directive: None,
+        directive: Some(&["envoy_edf"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<EdfRoundRobin>(words),
@@ -256,7 +256,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "envoy-least-request",
         name: "envoy_least_request",
-        directive: None,
+        directive: Some(&["envoy_least_request"]),
         needs: Needs::FAILURES,
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(LeastRequest::from_words(words)?)),
@@ -264,7 +264,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "grpc-stride",
         name: "grpc_stride",
-        directive: None,
+        directive: Some(&["grpc_stride"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<Stride>(words),
@@ -272,7 +272,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "envoy-ring-hash",
         name: "envoy_ring_hash",
-        directive: None,
+        directive: Some(&["envoy_ring_hash", "KEY"]),
         needs: Needs { key: true, ..Needs::FAILURES },
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(RingHash::from_words(words)?)),
@@ -288,7 +288,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "aperture-deterministic",
         name: "aperture_deterministic",
-        directive: None,
+        directive: Some(&["aperture_deterministic"]),
         needs: Needs::FAILURES,
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(Aperture::from_words(words)?)),
@@ -296,7 +296,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "pingora-rr",
         name: "pingora_rr",
-        directive: None,
+        directive: Some(&["pingora_rr"]),
         needs: Needs::NOTHING,
         refuses: &["slow_start"],
         build: |words| plain::<PingoraRoundRobin>(words),
@@ -337,13 +337,21 @@ pub struct Needs {
     pub hears: Hears,
     /// Whether it asks for probes by [`Policy::probe`] and lives on what they find.
     pub probes: bool,
+    /// Whether it lives on [`crate::Event::Idle`].
+    pub idle: bool,
     /// Whether it lives on [`crate::Event::Report`].
     pub reports: bool,
 }
 
 impl Needs {
-    const NOTHING: Self =
-        Self { key: false, client: false, hears: Hears::Nothing, probes: false, reports: false };
+    const NOTHING: Self = Self {
+        key: false,
+        client: false,
+        hears: Hears::Nothing,
+        probes: false,
+        idle: false,
+        reports: false,
+    };
 
     const FAILURES: Self = Self { hears: Hears::Failures, ..Self::NOTHING };
 }

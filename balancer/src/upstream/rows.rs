@@ -67,7 +67,7 @@ const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
     Row { name, within: UPSTREAM, arguments: 1..=1, effect }
 }
 
-const fn method(name: &'static str, arguments: RangeInclusive<usize>) -> Row<Settings> {
+pub(super) const fn method(name: &'static str, arguments: RangeInclusive<usize>) -> Row<Settings> {
     Row { name, within: UPSTREAM, arguments, effect: Effect::Add(Settings::method) }
 }
 
@@ -157,10 +157,6 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
         effect: Effect::Set(zone),
     },
 ];
-
-/// Policies nginx does not have.
-pub const EXTENSIONS: &[Row<Settings>] =
-    &[method("peak_ewma", 0..=2), method("prequal", 0..=MANY), method("maglev", 1..=2)];
 
 impl Settings {
     /// A block without a line.
@@ -394,7 +390,7 @@ mod tests {
         let block = directive(&format!("upstream u {{ {text} }}"));
         let mut settings = Settings::new(block.words[1].clone(), block.close.clone());
         for line in block.children() {
-            let rows = ROWS.iter().chain(EXTENSIONS);
+            let rows = ROWS.iter().chain(crate::upstream::extensions::ROWS);
             let row = rows.clone().find(|it| *line.name() == *it.name).unwrap();
             match row.effect {
                 Effect::Add(set) | Effect::Set(set) => set(&mut settings, line)?,

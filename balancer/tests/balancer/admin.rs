@@ -91,7 +91,7 @@ fn upstream(name: &str, servers: Vec<Server>) -> Arc<Upstream> {
         sticky: None,
         name: name.to_owned(),
         policy: "nginx-rr",
-        hears: policy::Hears::Failures,
+        needs: policy::CATALOG[0].needs,
         key: None,
         policies: [Box::new(RoundRobin::default()), Box::new(RoundRobin::default())],
         servers,

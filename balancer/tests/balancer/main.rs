@@ -15,6 +15,7 @@ mod filters;
 mod leases;
 mod logs;
 mod mistakes;
+mod picks;
 mod privilege;
 mod proxy;
 mod proxy_answers;

@@ -142,7 +142,7 @@ impl<'a> Groups<'a> {
         let plan = Plan {
             name,
             policy: choice().entry.id,
-            hears: choice().entry.needs.hears,
+            needs: choice().entry.needs,
             key: None,
             sticky: None,
             policies: [choice().policy, choice().policy],
@@ -172,7 +172,7 @@ impl<'a> Groups<'a> {
         let plan = Plan {
             name: block.name.to_string(),
             policy: choice().entry.id,
-            hears: choice().entry.needs.hears,
+            needs: choice().entry.needs,
             // Keys of sessions are compiled beside: they have other variables.
             key: match (method.and_then(|it| it.key.as_ref()), names) {
                 (Some(key), Some(names)) => Some(compile(key, names)?),
