@@ -334,6 +334,11 @@ pub struct Core {
 }
 
 impl Core {
+    /// The longest body that is not refused, `None` where any is served.
+    pub fn largest_body(&self) -> Option<u64> {
+        self.client_max_body_size
+    }
+
     /// Whether a body of this announced length is refused.
     pub fn refuses_body(&self, length: u64) -> bool {
         self.client_max_body_size.is_some_and(|limit| limit < length)

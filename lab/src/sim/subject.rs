@@ -11,13 +11,16 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Reads `ID` or `ID:WORD,WORD`; ids are those of [`CATALOG`].
+    /// Reads `ID` or `ID:WORD,WORD`; ids are those of [`CATALOG`], the names of its policies in
+    /// configurations do, too.
     pub fn parse(text: &str) -> Result<Self> {
         let (id, words) = text.split_once(':').unwrap_or((text, ""));
-        let entry = CATALOG.iter().find(|it| it.id == id).with_context(|| {
-            let known: Vec<_> = CATALOG.iter().map(|it| it.id).collect();
-            format!("there is no policy \"{id}\": choose one of {}", known.join(", "))
-        })?;
+        let by_id = CATALOG.iter().find(|it| it.id == id);
+        let entry =
+            by_id.or_else(|| CATALOG.iter().find(|it| it.name == id)).with_context(|| {
+                let known: Vec<_> = CATALOG.iter().map(|it| it.id).collect();
+                format!("there is no policy \"{id}\": choose one of {}", known.join(", "))
+            })?;
         let words = words.split(',').filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect();
         let subject = Self { entry, words };
         subject.build()?;

@@ -98,6 +98,11 @@ impl Connection<'_> {
             && streams
             && (length.is_some() || !has_come(framing, exchange.input.unread()))
         {
+            let arrived = arrived(framing, exchange.input.unread());
+            if location.core.refuses_body(arrived) {
+                tell_too_large(exchange, 0, arrived);
+                return Err(Abort::TooLarge);
+            }
             exchange.has_streamed = true;
             return Ok(Body::Streamed(framing));
         }
@@ -121,10 +126,7 @@ impl Connection<'_> {
                     if location.core.refuses_body(taken + rest) {
                         let before = taken - data as u64;
                         let chunk = data as u64 + rest;
-                        let text = format!(
-                            "client intended to send too large chunked body: {before}+{chunk} bytes"
-                        );
-                        logs::note(Level::Error, exchange, &text, "");
+                        tell_too_large(exchange, before, chunk);
                         return Err(Abort::TooLarge);
                     }
                     if room < end - start {
@@ -184,6 +186,22 @@ fn has_come(mut framing: Framing, mut input: &[u8]) -> bool {
             Ok(Step::End { .. }) | Err(_) => return true,
         }
     }
+}
+
+/// Tells of a body that has grown beyond its limit by a chunk.
+pub(super) fn tell_too_large(exchange: &Exchange, before: u64, chunk: u64) {
+    let text = format!("client intended to send too large chunked body: {before}+{chunk} bytes");
+    logs::note(Level::Error, exchange, &text, "");
+}
+
+/// How many bytes of a body stand behind its head, that of the chunk that has begun included.
+fn arrived(mut framing: Framing, mut bytes: &[u8]) -> u64 {
+    let mut all = 0;
+    while let Ok(Step::Data { skip, data }) = framing.step(bytes) {
+        all += data as u64;
+        bytes = &bytes[skip + data..];
+    }
+    all + framing.left_of_chunk()
 }
 
 /// Moves a stretch of the input to the disk; what is left of it has no length.

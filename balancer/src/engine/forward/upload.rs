@@ -12,7 +12,7 @@ use crate::engine::buffer::Input;
 use crate::engine::connection::Connection;
 use crate::engine::exchange::Exchange;
 use crate::engine::failure::{Abort, Failure};
-use crate::engine::forward::body::{BAD_BODY, Body};
+use crate::engine::forward::body::{BAD_BODY, Body, tell_too_large};
 use crate::engine::forward::{Request, Stop};
 use crate::engine::h1::field::{Field, Name};
 use crate::engine::h1::request::{Progress, Version};
@@ -30,6 +30,8 @@ use crate::upstream::Reason;
 pub(super) struct Upload {
     relay: Relay,
     state: State,
+    /// Largest body that may be passed on as it arrives.
+    largest: Option<u64>,
     /// The body, where it is on disk, and what was read of it.
     disk: Option<Box<(Reader, Input)>>,
 }
@@ -66,7 +68,9 @@ impl Upload {
             Body::Spooled(spool) => Some(Box::new((spool.reader(0), Input::default()))),
             _ => None,
         };
-        Self { relay, state: State::Sending, disk }
+        let limit = request.location.core.largest_body();
+        let largest = limit.filter(|_| matches!(request.body, Body::Streamed(_)));
+        Self { relay, state: State::Sending, largest, disk }
     }
 
     /// Whether everything was sent.
@@ -114,10 +118,16 @@ impl Upload {
         if self.state != State::Sending {
             return Ok(());
         }
+        let before = self.relay.taken;
         let polled = match self.disk.as_deref_mut() {
             Some((file, input)) => self.relay.poll(context, file, input, &mut peer.stream),
             None => self.relay.poll(context, client, &mut exchange.input, &mut peer.stream),
         };
+        let all = self.relay.taken + self.relay.framing().left_of_chunk();
+        if self.largest.is_some_and(|it| it < all) {
+            tell_too_large(exchange, before, all - before);
+            return Err(Abort::TooLarge);
+        }
         match polled {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.state = State::Done,
