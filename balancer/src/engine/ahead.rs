@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::engine::Stream;
-use crate::engine::buffer::ROOM;
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::chunked::Step;
 use crate::engine::spool::{Opening, Reader, Spool, Writing};
@@ -27,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Bytes that go to the disk at once.
 const BLOCK: usize = 64 * 1024;
+
+/// Bytes read at once.
+const PART: usize = 16 * 1024;
 
 /// How much is read ahead.
 #[derive(Clone, Debug)]
@@ -333,10 +335,10 @@ impl Inflow {
         if ahead.end.is_some() {
             return Poll::Ready(Ok(false));
         }
-        let mut bytes = [0; ROOM];
+        let mut bytes = [0; PART];
         if ahead.disk.is_none() {
             if let room @ 1.. = ahead.bounds.memory.saturating_sub(ahead.memory.len()) {
-                let mut out = ReadBuf::new(&mut bytes[..room.min(ROOM)]);
+                let mut out = ReadBuf::new(&mut bytes[..room.min(PART)]);
                 let read = ready!(self.poll_stream(context, stream, &mut out))?;
                 ahead.memory.extend(out.filled());
                 ahead.take_note(out.filled(), read);

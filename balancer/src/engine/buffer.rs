@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-/// Room of a fresh buffer, in bytes: a head and a small body, in one read.
-pub const ROOM: usize = 16 * 1024;
+/// Room of a fresh buffer, in bytes: a head and a body of some size, in one read. What is never
+/// written to takes no memory.
+pub const ROOM: usize = 32 * 1024;
 
 /// Room of a buffer through which a large body passes.
 pub const LARGE: usize = 128 * 1024;

@@ -172,7 +172,10 @@ impl Connection<'_> {
         peer: &mut Peer,
         upload: &mut Upload,
     ) -> Result<(), Stop> {
-        if exchange.reply.bytes.capacity() < buffer::ROOM {
+        if request.proxy.limit_rate.is_some() {
+            // What comes with the head comes at once: no more of it than nginx would take.
+            exchange.reply.bytes = Vec::with_capacity(request.proxy.buffer_size);
+        } else if exchange.reply.bytes.capacity() < buffer::ROOM {
             exchange.reply.bytes = buffer::take();
         }
         let mut mark = None;

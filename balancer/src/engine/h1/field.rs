@@ -93,12 +93,8 @@ impl Name {
     pub fn of(name: &[u8], hash: u32) -> Self {
         let mut slot = hash as usize % SLOTS;
         while let Some((text, known)) = KNOWN.get(usize::from(TABLE[slot])) {
-            if name.len() == text.len() {
-                // All bytes at once, without a branch for each.
-                let differs = |all, (one, other): (&u8, &u8)| all | ((one | 0x20) ^ other);
-                if name.iter().zip(text.as_bytes()).fold(0, differs) == 0 {
-                    return *known;
-                }
+            if is_same(name, text.as_bytes()) {
+                return *known;
             }
             slot = (slot + 1) % SLOTS;
         }
@@ -188,35 +184,42 @@ pub struct Field {
     pub known: Name,
 }
 
-/// What nginx makes of the bytes of a name: its lower case, or 0 where it is not allowed.
-const LOWER: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "at is below 256")]
-        let byte = at as u8;
-        table[at] = match byte {
-            b'A'..=b'Z' => byte | 0x20,
-            b'a'..=b'z' | b'0'..=b'9' | b'-' => byte,
-            _ => 0,
-        };
-        at += 1;
-    }
-    table
-};
-
-/// The hash by which fields are compared with the names of a configuration, ignoring case.
-pub const fn hash(name: &[u8]) -> u32 {
-    let (mut hash, mut at) = (0, 0);
-    while at < name.len() {
-        hash = mix(hash, name[at].to_ascii_lowercase());
-        at += 1;
-    }
-    hash
+/// A word of eight equal bytes.
+const fn eight(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
 }
 
-const fn mix(hash: u32, lower: u8) -> u32 {
-    hash.wrapping_mul(31).wrapping_add(lower as u32)
+/// Whether a name is `lower`, which is in lower case, ignoring case; a control character may pass
+/// for another byte. Eight bytes at a time: a name is compared for each line of each head.
+fn is_same(name: &[u8], lower: &[u8]) -> bool {
+    if name.len() != lower.len() {
+        return false;
+    }
+    let differs = |one: &[u8; 8], other: &[u8; 8]| {
+        (u64::from_le_bytes(*one) | eight(0x20)) ^ u64::from_le_bytes(*other)
+    };
+    match (name.last_chunk(), lower.last_chunk()) {
+        (Some(last), Some(lower_last)) => {
+            let parts = name.as_chunks().0.iter().zip(lower.as_chunks().0);
+            parts.fold(differs(last, lower_last), |all, (one, other)| all | differs(one, other))
+                == 0
+        }
+        _ => name.iter().zip(lower).all(|(one, other)| one | 0x20 == *other),
+    }
+}
+
+/// The hash by which fields are compared with the names of a configuration, ignoring case: of the
+/// length and three bytes, as what it finds is compared as a whole.
+pub const fn hash(name: &[u8]) -> u32 {
+    let [.., last] = name else { return 0 };
+    let (first, middle) = (name[0], name[name.len() / 2]);
+    #[expect(clippy::cast_possible_truncation, reason = "a head is refused long before 4 GiB")]
+    let length = name.len() as u32;
+    mix(mix(mix(length, first), middle), *last)
+}
+
+const fn mix(hash: u32, byte: u8) -> u32 {
+    hash.wrapping_mul(31).wrapping_add((byte | 0x20) as u32)
 }
 
 /// What became of one line.
@@ -237,7 +240,7 @@ pub enum Ending {
     Open,
     /// At the first position, its line end excluded; the next line begins at the second.
     At(usize, usize),
-    /// A carriage return stands in it by itself.
+    /// A carriage return stands in it by itself, or a byte that ends texts in other programs.
     Bare,
 }
 
@@ -246,48 +249,56 @@ pub enum Ending {
 /// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: a carriage return
 /// stands before a line feed and nowhere else, as other readers take it for the end of a line.
 pub fn ending(buffer: &[u8], start: usize) -> Ending {
-    let Some(length) = memchr::memchr2(b'\r', b'\n', &buffer[start..]) else {
-        return Ending::Open;
-    };
-    let end = start + length;
-    match (buffer[end], buffer.get(end + 1)) {
-        (b'\n', _) => Ending::At(end, end + 1),
-        (_, Some(b'\n')) => Ending::At(end, end + 2),
-        (_, None) => Ending::Open,
-        (_, Some(_)) => Ending::Bare,
+    let mut from = start;
+    while let Some(end) = next_control(buffer, from) {
+        match (buffer[end], buffer.get(end + 1)) {
+            (b'\n', _) => return Ending::At(end, end + 1),
+            (b'\r', Some(b'\n')) => return Ending::At(end, end + 2),
+            (b'\r', None) => return Ending::Open,
+            (b'\r' | 0, _) => return Ending::Bare,
+            _ => from = end + 1,
+        }
     }
+    Ending::Open
 }
 
-/// Where the first byte stands in a head that ends texts in other programs, and could hide a part.
-pub fn nul(head: &[u8]) -> Option<usize> {
-    memchr::memchr(0, head)
+/// The first control character from `at` on, looked for in eight bytes at a time: lines are short,
+/// and a call costs more than the search.
+fn next_control(buffer: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(word) = buffer[at..].first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each byte below a blank; above the first of them, it may be wrong.
+        let found = word.wrapping_sub(eight(b' ')) & !word & eight(0x80);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    buffer[at..].iter().position(|it| *it < b' ').map(|it| at + it)
 }
 
-/// Parses the line of `buffer` from `start` up to `end`, as [`ending`] found it. Whoever reads the
-/// head looks for a [`nul`] in the whole of it.
+/// Parses the line of `buffer` from `start` up to `end`, as [`ending`] found it.
 ///
 /// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: every name that
 /// holds white space is refused.
 pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
     let line = &buffer[start..end];
-    let (mut lower_hash, mut odd, mut colon) = (0_u32, false, 0);
-    loop {
-        let Some(byte) = line.get(colon).copied() else { break };
-        let lower = LOWER[usize::from(byte)];
-        if lower != 0 {
-            lower_hash = mix(lower_hash, lower);
-        } else if byte == b':' {
-            break;
-        } else if byte <= b' ' || byte == 0x7f {
-            return Line::Bad;
-        } else {
-            odd = true;
-            lower_hash = mix(lower_hash, byte.to_ascii_lowercase());
-        }
-        colon += 1;
-    }
+    let colon = line.iter().position(|it| *it == b':').unwrap_or(line.len());
     if colon == 0 {
         return Line::Bad;
+    }
+    let name = &line[..colon];
+    let hash = hash(name);
+    let known = Name::of(name, hash);
+    let mut is_odd = false;
+    if known == Name::Other {
+        for byte in name {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' => {}
+                0..=b' ' | 0x7f => return Line::Bad,
+                _ => is_odd = true,
+            }
+        }
     }
     let blank = |it: u8| matches!(it, b' ' | b'\t');
     // A name alone has an empty value.
@@ -301,10 +312,10 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
     let field = Field {
         name: Piece::new(start, start + colon),
         value: Piece::new(start + from, start + to),
-        hash: lower_hash,
-        known: Name::of(&line[..colon], lower_hash),
+        hash,
+        known,
     };
-    if odd { Line::Odd(field) } else { Line::Field(field) }
+    if is_odd { Line::Odd(field) } else { Line::Field(field) }
 }
 
 /// Whether a list of words such as `keep-alive, Upgrade` holds `word`, ignoring case.
@@ -380,6 +391,9 @@ mod tests {
             ("a: b\r", Ending::Open),
             ("a: b\rc\r\n", Ending::Bare),
             ("a: b\r\r\n", Ending::Bare),
+            ("a: \0b\r\n", Ending::Bare),
+            ("a: b\tc\x01\r\n", Ending::At(7, 9)),
+            ("a: caf\u{e9}\u{ff} \u{2028}, long enough\r\n", Ending::At(27, 29)),
         ] {
             assert_eq!(super::ending(text.as_bytes(), 0), ending, "{text:?}");
         }

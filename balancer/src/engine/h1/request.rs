@@ -316,10 +316,6 @@ impl Request {
     fn finish(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
         self.expecting = Expecting::Nothing;
         self.end = self.at;
-        if let Some(at) = field::nul(&buffer[..self.end]) {
-            let start = memchr::memrchr(b'\n', &buffer[..at]).map_or(0, |it| it + 1);
-            return Err(self.bad_line(buffer, start));
-        }
         if self.host.is_none() && self.version == Version::Http11 {
             let reason = "client sent HTTP/1.1 request without \"Host\" header";
             return Err(Refusal::new(400, reason));

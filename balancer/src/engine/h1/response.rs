@@ -87,7 +87,7 @@ impl Response {
                 self.parse_status(buffer, start, end)?;
                 self.status_line = true;
             } else if start == end {
-                self.finish(buffer)?;
+                self.finish()?;
             } else {
                 self.field(buffer, start, end)?;
             }
@@ -111,9 +111,7 @@ impl Response {
         let text = end - code.len() + 3;
         self.omits_blank = text == end;
         self.reason = Piece::new((text + 1).min(end), end);
-        // It would be passed on as part of our own head.
-        let odd = field::nul(self.reason.of(buffer)).is_some();
-        if self.status < 100 || odd { Err(INVALID) } else { Ok(()) }
+        if self.status < 100 { Err(INVALID) } else { Ok(()) }
     }
 
     /// Takes note of where the line that begins at `start` is no header line.
@@ -166,11 +164,7 @@ impl Response {
         Ok(())
     }
 
-    fn finish(&mut self, buffer: &[u8]) -> Result<(), BadResponse> {
-        if let Some(nul) = field::nul(&buffer[..self.at]) {
-            let start = memchr::memrchr(b'\n', &buffer[..nul]).map_or(0, |it| it + 1);
-            return Err(self.bad_line(start));
-        }
+    fn finish(&mut self) -> Result<(), BadResponse> {
         if self.chunked && self.content_length.is_some() {
             return Err(BadResponse(
                 "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",

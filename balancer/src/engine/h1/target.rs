@@ -31,16 +31,19 @@ pub fn host(text: &[u8]) -> Option<Host<'_>> {
         }
         _ => return None,
     };
-    if has_two_dots(name) {
-        return None;
+    let is_bracketed = name.first() == Some(&b'[');
+    if !is_bracketed {
+        let mut previous = 0;
+        for byte in name {
+            let is_legal = is_plain_byte(*byte) || *byte == b'%';
+            if !is_legal || (*byte == b'.' && previous == b'.') {
+                return None;
+            }
+            previous = *byte;
+        }
     }
     let name = name.strip_suffix(b".").unwrap_or(name);
-    let is_bracketed = name.first() == Some(&b'[');
-    let is_legal = |it: &u8| is_plain_byte(*it) || *it == b'%';
-    if name.is_empty() || !(is_bracketed || name.iter().all(is_legal)) {
-        return None;
-    }
-    Some(Host { name, port })
+    (!name.is_empty()).then_some(Host { name, port })
 }
 
 fn has_two_dots(text: &[u8]) -> bool {
@@ -49,7 +52,8 @@ fn has_two_dots(text: &[u8]) -> bool {
 
 /// RFC 3986, `unreserved` and `sub-delims`.
 fn is_plain_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!')
+        || matches!(byte, b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
 /// Why a path cannot be served.
