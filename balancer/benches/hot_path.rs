@@ -180,7 +180,14 @@ fn large(criterion: &mut Criterion) {
     });
     let shared = Shared::new(load(folder.path(), &http), 1);
     group.bench_function("scrape", |bencher| {
-        bencher.iter(|| metrics::encode(View::read(&shared)).unwrap().len());
+        bencher.iter(|| {
+            let mut length = 0;
+            metrics::write(&View::read(&shared), metrics::Format::OpenMetrics, &mut |portion| {
+                length += portion.len();
+                portion.clear();
+            });
+            length
+        });
     });
     group.finish();
 }

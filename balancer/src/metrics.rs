@@ -3,12 +3,7 @@
 //! Nothing here is touched by a request. A family exists for exactly the servers of the snapshot in
 //! force, so a server that goes takes its series along.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
-use prometheus_client::registry::Registry;
 
 use crate::admin::view::{LoadCounts, View};
 use crate::engine::clock;
@@ -19,8 +14,40 @@ use self::exposition::Exposition;
 mod exposition;
 mod families;
 
-/// Of the text [`encode`] makes.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How a view is written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Format {
+    /// `OpenMetrics` 1.0.
+    #[default]
+    OpenMetrics,
+    /// Prometheus's own format, which is older and which more programs read.
+    Prometheus,
+}
+
+impl Format {
+    /// What a reader wants: what its query names, else what its `Accept` can take.
+    pub fn wanted(query: Option<&str>, accept: Option<&str>) -> Self {
+        let mut words = query.unwrap_or_default().split('&');
+        match words.find_map(|it| it.strip_prefix("format=")) {
+            Some("prometheus") => Self::Prometheus,
+            Some(_) => Self::OpenMetrics,
+            None => {
+                let accept = accept.unwrap_or_default().to_ascii_lowercase();
+                let is_plain = accept.contains("text/plain");
+                let is_old = is_plain && !accept.contains("application/openmetrics-text");
+                if is_old { Self::Prometheus } else { Self::OpenMetrics }
+            }
+        }
+    }
+
+    /// Of the text that [`write`] makes.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// What became of the configurations that were read since the program started.
 #[derive(Debug)]
@@ -72,26 +99,14 @@ impl Default for Reloads {
     }
 }
 
-/// Writes a view in the OpenMetrics text format, `# EOF` included.
-pub fn encode(view: View) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Families(view)));
-    let mut text = String::new();
-    text::encode(&mut text, &registry)?;
-    Ok(text)
-}
-
-#[derive(Debug)]
-struct Families(View);
-
-impl Collector for Families {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Exposition::new(encoder);
-        families::upstreams(&mut out, &self.0.upstreams)?;
-        families::clients(&mut out, &self.0)?;
-        families::logs(&mut out, &self.0)?;
-        families::configuration(&mut out, &self.0)?;
-        families::process(&mut out, &self.0)?;
-        families::nginx(&mut out, &self.0)
-    }
+/// Writes a view, in portions of some ten kilobytes that `take` empties.
+pub fn write(view: &View, format: Format, take: &mut dyn FnMut(&mut Vec<u8>)) {
+    let mut out = Exposition::new(format, take);
+    families::upstreams(&mut out, &view.upstreams);
+    families::clients(&mut out, view);
+    families::logs(&mut out, view);
+    families::configuration(&mut out, view);
+    families::process(&mut out, view);
+    families::nginx(&mut out, view);
+    out.finish();
 }

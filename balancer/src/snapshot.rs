@@ -10,7 +10,6 @@ use crate::logs::error::ErrorLogs;
 use crate::stream;
 use crate::stream::session::Session;
 use crate::upstream::Upstream;
-use crate::upstream::resolve::Roster;
 
 pub mod build;
 pub mod listen;
@@ -61,8 +60,6 @@ pub struct Snapshot {
     pub zones: Vec<Arc<Zone>>,
     /// Zones of `limit_conn` in `stream`.
     pub stream_zones: Vec<Arc<Zone<Session>>>,
-    /// Groups with names that have no address yet, or not for ever.
-    pub rosters: Vec<Arc<Roster>>,
     /// What the operator is told of this configuration beside what reading it told.
     pub warnings: Vec<ConfError>,
 }

@@ -1,7 +1,8 @@
 //! What do the words beyond nginx's options ask for?
 //!
-//! `test` explains a configuration, `directives` lists what the program knows. Under the name
-//! `nginx` there are none, so that a script that meets them by mistake is told as nginx tells it.
+//! `test` explains a configuration, `directives` lists what the program knows, `top` shows what it
+//! does. Under the name `nginx` there are none, so that a script that meets them by mistake is told
+//! as nginx tells it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -14,6 +15,8 @@ use crate::modules;
 use crate::process::command::{CONF, PREFIX, try_out};
 use crate::process::complain;
 use crate::snapshot::build::{Paths, examine};
+
+mod top;
 
 /// What a sub-command is asked for besides nginx's options.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -51,12 +54,13 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
     if Path::new(program).file_name().is_some_and(|it| it == "nginx") {
         return None;
     }
-    let run = match name.as_str() {
-        "test" => test,
-        "directives" => directives,
+    let done = match name.as_str() {
+        "test" => Asked::parse(words).and_then(|it| test(&it)),
+        "directives" => Asked::parse(words).and_then(|it| directives(&it)),
+        "top" => top::run(words, is_plain()),
         _ => return None,
     };
-    Some(Asked::parse(words).and_then(|it| run(&it)).unwrap_or_else(|text| {
+    Some(done.unwrap_or_else(|text| {
         complain(&format!("nginx: {text}"));
         ExitCode::FAILURE
     }))

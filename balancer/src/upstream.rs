@@ -1,26 +1,34 @@
 //! A group of servers: one of them is chosen and counted in one step.
 
-use std::num::NonZeroU32;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use policy::{
-    Candidate, Choice, Event, Hears, Needs, Policy, Request, SplitMix64, Terms, Time, Transition,
-};
+use arc_swap::ArcSwapOption;
+use policy::{Candidate, Choice, Entry, Event, Policy, Request, SplitMix64, Terms};
 
 use crate::engine::clock;
 use crate::http::variable::Template;
 
 pub use self::backend::{Address, Backend, Reason};
+pub use self::lease::Lease;
+pub use self::roster::{Edit, Refused};
+
 use self::group::{Group, names, ranks, starts_slowly};
+use self::member::Member;
+use self::roster::Roster;
 use self::sticky::Sticky;
 
 pub mod backend;
 pub mod dns;
 pub mod extensions;
 mod group;
+mod lease;
+pub mod member;
+mod method;
 pub mod resolve;
+mod roster;
 pub mod rows;
 pub mod sticky;
 
@@ -80,6 +88,17 @@ struct Chooser {
     groups: [Group; 2],
     draw: SplitMix64,
     candidates: Vec<Candidate>,
+    /// Those that belong to neither any more, and have requests in progress.
+    leaving: Vec<Server>,
+    /// The policy in force.
+    entry: &'static Entry,
+}
+
+/// What is counted for a group, since the program started.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Attempts beyond the first of their request.
+    pub retries: AtomicU64,
 }
 
 /// What the rows of an `upstream` block come to.
@@ -87,22 +106,24 @@ struct Chooser {
 pub struct Plan {
     /// The group's name, or host and port of a plain `proxy_pass`.
     pub name: String,
-    /// Id of the policy in [`policy::CATALOG`].
-    pub policy: &'static str,
-    /// What the policy has to be told.
-    pub needs: Needs,
+    /// The policy, and two of it: for the primary and for the backup servers.
+    pub choices: [Choice<'static>; 2],
     /// What requests are hashed by, where the policy hashes.
     pub key: Option<Template>,
     /// How clients are bound to servers.
     pub sticky: Option<Sticky>,
-    /// Makes the policy, once for the primary and once for the backup servers.
-    pub policies: [Box<dyn Policy>; 2],
-    /// Every server, backup ones included, in the order of the file.
-    pub servers: Vec<Server>,
+    /// Its lines, in the order of the file.
+    pub members: Vec<Member>,
+    /// Whether it is one of `stream`.
+    pub is_stream: bool,
     /// Of idle connections.
     pub keepalive: Keepalive,
     /// Idle connections of all workers, carried over from the configuration before this one.
     pub idle: Arc<AtomicU32>,
+    /// Counts, carried over likewise.
+    pub totals: Arc<Totals>,
+    /// Servers of that configuration.
+    pub before: Vec<Server>,
     /// Where the policy's chance begins.
     pub seed: u64,
 }
@@ -112,20 +133,19 @@ pub struct Plan {
 pub struct Upstream {
     /// As the configuration names it.
     pub name: String,
-    /// Id of the policy in [`policy::CATALOG`].
-    pub policy: &'static str,
     /// Of idle connections.
     pub keepalive: Keepalive,
     /// Idle connections of all workers.
     pub idle: Arc<AtomicU32>,
-    /// Attempts beyond the first of their request.
-    pub retries: AtomicU64,
+    /// Counts of the group as a whole.
+    pub totals: Arc<Totals>,
     /// What requests are hashed by, `None` where the policy hashes nothing of them.
-    pub key: Option<Template>,
+    pub key: ArcSwapOption<Template>,
     /// How clients are bound to servers, `None` where they are not.
     pub sticky: Option<Sticky>,
-    needs: Needs,
+    is_stream: bool,
     chooser: Mutex<Chooser>,
+    roster: Mutex<Roster>,
 }
 
 /// Servers a request has been tried on; they are not picked again for it.
@@ -151,49 +171,54 @@ impl Tried {
 impl Upstream {
     /// Puts a group together. Its servers may be in use already.
     pub fn new(plan: Plan) -> Self {
-        let Plan { name, policy, needs, key, sticky, policies, servers, keepalive, idle, seed } =
-            plan;
-        let [primary, backup] = ranks(servers);
-        let [first, second] = policies;
-        let group = |servers: Vec<Server>, mut policy: Box<dyn Policy>| {
-            policy.relist(&vec![None; servers.len()]);
-            greet(&servers, |_| true, policy.as_mut());
-            let names = if sticky.is_some() { names(&servers) } else { Vec::new() };
-            Group { starts_slowly: starts_slowly(&servers), servers, names, policy }
-        };
-        let groups = [group(primary, first), group(backup, second)];
-        let chooser = Chooser { groups, draw: SplitMix64::new(seed), candidates: Vec::new() };
-        Self {
-            name,
+        let [first, second] = plan.choices;
+        let entry = first.entry;
+        let group = |policy: Box<dyn Policy>| Group {
+            servers: Vec::new(),
+            names: Vec::new(),
+            starts_slowly: false,
             policy,
-            keepalive,
-            idle,
-            retries: AtomicU64::new(0),
-            key,
-            sticky,
-            needs,
+        };
+        let chooser = Chooser {
+            groups: [group(first.policy), group(second.policy)],
+            draw: SplitMix64::new(plan.seed),
+            candidates: Vec::new(),
+            leaving: Vec::new(),
+            entry,
+        };
+        let known = plan.before.iter().map(|it| (it.backend.address.clone(), it.backend.clone()));
+        let roster = Roster::new(plan.members);
+        let servers = roster.servers(known.collect());
+        let upstream = Self {
+            name: plan.name,
+            keepalive: plan.keepalive,
+            idle: plan.idle,
+            totals: plan.totals,
+            key: ArcSwapOption::new(plan.key.map(Arc::new)),
+            sticky: plan.sticky,
+            is_stream: plan.is_stream,
             chooser: Mutex::new(chooser),
-        }
+            roster: Mutex::new(roster),
+        };
+        upstream.lock().leaving = plan.before;
+        upstream.relist(servers);
+        upstream
     }
 
     /// A group for one request: these addresses in turn, and nothing is kept of them.
     pub fn passing(name: &str, addresses: &[Address]) -> Self {
-        let choice = || Choice::of_directive(&[]).expect("the default policy is in the catalog");
-        let server = |it: &Address| Server {
-            terms: Terms::default(),
-            backend: Arc::new(Backend::new(it.clone())),
-            binding: Binding::default(),
-        };
+        let member = |(number, it): (usize, &Address)| Member::fixed(number, it.clone());
         Self::new(Plan {
             name: name.to_owned(),
-            policy: choice().entry.id,
-            needs: choice().entry.needs,
+            choices: default_choices(),
             key: None,
             sticky: None,
-            policies: [choice().policy, choice().policy],
-            servers: addresses.iter().map(server).collect(),
+            members: addresses.iter().enumerate().map(member).collect(),
+            is_stream: false,
             keepalive: Keepalive::NONE,
             idle: Arc::default(),
+            totals: Arc::default(),
+            before: Vec::new(),
             seed: 0,
         })
     }
@@ -210,7 +235,7 @@ impl Upstream {
     ) -> Option<Lease<'_>> {
         // The lock covers the lease too: otherwise a burst would see one idle backend many times.
         let mut chooser = self.lock();
-        let Chooser { groups, draw, candidates } = &mut *chooser;
+        let Chooser { groups, draw, candidates, entry, .. } = &mut *chooser;
         for (rank, group) in groups.iter_mut().enumerate() {
             if group.servers.is_empty() {
                 continue;
@@ -241,6 +266,7 @@ impl Upstream {
                     upstream: self,
                     backend,
                     terms: server.terms,
+                    needs: entry.needs,
                     server: group.names.get(position).cloned(),
                     place: (rank, position),
                     began: request.now,
@@ -257,20 +283,26 @@ impl Upstream {
         u32::try_from(up.count()).unwrap_or(u32::MAX)
     }
 
-    /// Every server, backup ones last.
+    /// Every server, backup ones last, and then those that are leaving, as `drain` ones.
     pub fn servers(&self) -> Vec<Server> {
-        self.lock().groups.iter().flat_map(|it| it.servers.iter().cloned()).collect()
+        let mut chooser = self.lock();
+        let Chooser { groups, leaving, .. } = &mut *chooser;
+        leaving.retain(|it| 0 < it.backend.in_flight());
+        groups.iter().flat_map(|it| &it.servers).chain(&*leaving).cloned().collect()
     }
 
     /// Replaces the servers; those that stay keep their place in the rotation.
     pub fn relist(&self, servers: Vec<Server>) {
         let ranks = ranks(servers);
         let mut chooser = self.lock();
-        for (group, servers) in chooser.groups.iter_mut().zip(ranks) {
+        let Chooser { groups, leaving, .. } = &mut *chooser;
+        let place = |it: &Server| Arc::as_ptr(&it.backend).addr();
+        for (group, servers) in groups.iter_mut().zip(ranks) {
             let old = std::mem::replace(&mut group.servers, servers);
-            let stood =
-                |it: &Server| old.iter().position(|was| Arc::ptr_eq(&was.backend, &it.backend));
-            let from: Vec<_> = group.servers.iter().map(stood).collect();
+            let stood: HashMap<usize, usize> =
+                old.iter().enumerate().rev().map(|(at, it)| (place(it), at)).collect();
+            let from: Vec<_> =
+                group.servers.iter().map(|it| stood.get(&place(it)).copied()).collect();
             group.policy.relist(&from);
             greet(&group.servers, |it| from[it].is_none(), group.policy.as_mut());
             group.starts_slowly = starts_slowly(&group.servers);
@@ -283,35 +315,23 @@ impl Upstream {
             if self.sticky.is_some() {
                 group.names = names(&group.servers);
             }
+            leaving.extend(old);
         }
-    }
-
-    fn learn(&self, lease: &Lease<'_>, event: Event, now: Time) {
-        Self::tell(&mut self.lock(), lease, event, now);
-    }
-
-    /// Ends the count of a request and tells the policy of a server that has nothing left to do.
-    fn stop(&self, lease: &Lease<'_>) {
-        // One step, as the pick is: else a server could be told idle that has just been picked.
-        let mut chooser = self.lock();
-        lease.backend.stop();
-        if lease.backend.in_flight() == 0 {
-            Self::tell(&mut chooser, lease, Event::Idle, clock::now());
+        let all = || groups.iter().flat_map(|it| &it.servers);
+        leaving.retain(|it| 0 < it.backend.in_flight());
+        if !leaving.is_empty() {
+            let present: HashSet<usize> = all().map(place).collect();
+            leaving.retain(|it| !present.contains(&place(it)));
+            for server in leaving.iter_mut() {
+                server.binding.drain = true;
+            }
         }
-    }
-
-    fn tell(chooser: &mut Chooser, lease: &Lease<'_>, event: Event, now: Time) {
-        let (rank, position) = lease.place;
-        let Group { servers, policy, .. } = &mut chooser.groups[rank];
-        let is_here = |it: &Server| Arc::ptr_eq(&it.backend, &lease.backend);
-        // The list may have changed while the request ran.
-        let position = match servers.get(position) {
-            Some(server) if is_here(server) => Some(position),
-            _ => servers.iter().position(is_here),
-        };
-        if let Some(position) = position {
-            policy.learn(position, event, now);
-        }
+        // Numbers go on from the highest, so that none means another server.
+        let numbers = all().chain(&*leaving).filter_map(|it| it.backend.number());
+        let free = numbers.max().map_or(0, |it| it + 1)..;
+        let new = all().filter(|it| it.backend.number().is_none());
+        // One server may stand there twice, and gets the number that comes first.
+        free.zip(new).for_each(|(number, it)| it.backend.set_number(number));
     }
 
     fn lock(&self) -> MutexGuard<'_, Chooser> {
@@ -320,52 +340,9 @@ impl Upstream {
     }
 }
 
-/// One request counted against a backend, until dropped.
-#[derive(Debug)]
-#[must_use = "the request stops counting as soon as the lease is dropped"]
-pub struct Lease<'a> {
-    upstream: &'a Upstream,
-    /// The server that was chosen.
-    pub backend: Arc<Backend>,
-    /// Who it is to those bound to it, `None` where nobody can be.
-    pub server: Option<Arc<str>>,
-    terms: Terms,
-    place: (usize, usize),
-    /// When it was chosen.
-    pub began: Time,
-}
-
-impl Lease<'_> {
-    /// Tells a policy that listens for it that the head of the answer has come.
-    pub fn head(&self, elapsed: Duration, now: Time) {
-        if Hears::Heads <= self.upstream.needs.hears {
-            self.upstream.learn(self, Event::Head { elapsed }, now);
-        }
-    }
-
-    /// Failures that take the server out, `None` where none do.
-    pub fn max_fails(&self) -> Option<NonZeroU32> {
-        self.terms.max_fails
-    }
-
-    /// Ends the request with what became of it, and says whether that changed the server's state.
-    pub fn finish(self, event: Event, now: Time) -> Option<Transition> {
-        let is_plain = matches!(event, Event::Success { .. });
-        if Hears::Ends <= self.upstream.needs.hears || !is_plain {
-            self.upstream.learn(&self, event, now);
-        }
-        self.backend.observe(event, now, &self.terms)
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if self.upstream.needs.idle {
-            self.upstream.stop(self);
-        } else {
-            self.backend.stop();
-        }
-    }
+/// nginx's default policy, for the primary and for the backup servers.
+pub(crate) fn default_choices() -> [Choice<'static>; 2] {
+    [(); 2].map(|()| Choice::of_directive(&[]).expect("the default policy is in the catalog"))
 }
 
 /// Tells a policy which of the new servers have nothing to do.

@@ -7,6 +7,9 @@ use serde::Serialize;
 use crate::http::server;
 use crate::upstream::backend::{BUCKETS_MS, Reason};
 
+use self::pace::Pace;
+
+pub mod pace;
 mod read;
 
 /// The classes of a status, as labels name them.
@@ -33,12 +36,29 @@ pub struct View {
     pub panics: u64,
     /// Log lines that no file took, because its disk was full or too slow.
     pub dropped_log_lines: u64,
+    /// Requests whose head was read each second, lately.
+    pub per_second: f64,
+    /// What happened lately, the last first.
+    pub events: Vec<Happening>,
     /// Groups in the order of their names.
     pub upstreams: Vec<Group>,
     /// Virtual servers in the order of their names.
     pub virtual_servers: Vec<VirtualServer>,
     /// The process, `None` where the system does not say.
     pub process: Option<Process>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Happening {
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Whether somebody should look at it.
+    pub is_bad: bool,
+    /// To whom: a group and its server, or the configuration.
+    pub subject: String,
+    /// What.
+    pub text: String,
 }
 
 /// What became of the configurations that were read.
@@ -69,16 +89,24 @@ pub struct Connections {
 /// An upstream group.
 #[derive(Clone, Debug, Serialize)]
 pub struct Group {
-    /// As the configuration names it.
+    /// As the configuration names it; one of `stream` has a word added where `http` has the name.
     pub name: String,
+    /// As the configuration names it.
+    pub zone: String,
+    /// Whether it is one of `stream`.
+    pub is_stream: bool,
     /// Id of its policy.
     pub policy: &'static str,
     /// Requests in progress on all of its servers.
     pub active: u64,
     /// Requests placed on its servers.
     pub picks: u64,
+    /// Requests placed on its servers each second, lately.
+    pub per_second: f64,
     /// Attempts beyond the first of their request.
     pub retries: u64,
+    /// Idle connections to its servers.
+    pub idle: u64,
     /// Its servers, backup ones last.
     pub servers: Vec<Server>,
 }
@@ -142,16 +170,42 @@ impl State {
 /// A server of a group.
 #[derive(Clone, Debug, Serialize)]
 pub struct Server {
+    /// The number it is asked for by.
+    pub id: u32,
     /// Its address.
     pub name: String,
     /// Whether it may be picked.
     pub state: State,
+    /// Why it is in that state, empty where there is nothing to say.
+    pub why: String,
+    /// What it did lately.
+    pub pace: Pace,
     /// Whether it serves only when the others cannot.
     pub backup: bool,
     /// Its share relative to the others.
     pub weight: u64,
     /// Requests in progress at which no more are placed, 0 for no limit.
     pub max_conns: u64,
+    /// Failures that take it out, 0 where none do.
+    pub max_fails: u64,
+    /// How long they count, and how long it is out, in milliseconds.
+    pub fail_timeout_ms: u64,
+    /// How long it takes to get its whole share back, in milliseconds; 0 for at once.
+    pub slow_start_ms: u64,
+    /// What requests are bound to it by, empty for the digest of its address.
+    pub route: String,
+    /// Whether the configuration says that it is down.
+    pub down: bool,
+    /// Whether it serves only requests that are bound to it.
+    pub drain: bool,
+    /// How often it went out for its failures.
+    pub outages: u64,
+    /// How long it was out, in milliseconds.
+    pub downtime_ms: u64,
+    /// When it went out, in milliseconds since 1970, `None` while it is not.
+    pub down_since_unix_ms: Option<u64>,
+    /// When a request was placed on it last, in milliseconds since 1970; `None` before the first.
+    pub selected_unix_ms: Option<u64>,
     /// Requests in progress: leases that have not ended.
     pub active: u64,
     /// Requests placed on it.
@@ -170,6 +224,8 @@ pub struct Server {
     pub received: u64,
     /// From the pick to the end of the answer.
     pub response: Histogram,
+    /// Sum of the times from the pick to the end of the head, in nanoseconds, over those answers.
+    pub head_ns: u64,
     /// From the pick to the connection, fresh ones only.
     pub connect: Histogram,
 }
@@ -183,6 +239,12 @@ pub struct VirtualServer {
     pub requests: [[u64; CODES.len()]; server::METHODS.len() + 1],
     /// From the first byte of a request to the last of its answer.
     pub durations: Histogram,
+    /// Requests that ended without an answer.
+    pub discarded: u64,
+    /// Bytes of requests.
+    pub received: u64,
+    /// Bytes of answers.
+    pub sent: u64,
 }
 
 /// Durations in buckets.
@@ -216,6 +278,13 @@ impl Server {
     pub fn busy(&self) -> u64 {
         // The two are not read at one moment.
         self.open.saturating_sub(self.idle)
+    }
+
+    /// Average time from the pick to the end of the head, and of the answer, in nanoseconds; `None`
+    /// before the first answer.
+    pub fn means_ns(&self) -> Option<[u64; 2]> {
+        let count = self.response.count();
+        (count > 0).then(|| [self.head_ns, self.response.sum_ns].map(|it| it / count))
     }
 
     /// Failed attempts, whatever the reason.

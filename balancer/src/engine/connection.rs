@@ -311,9 +311,7 @@ impl Connection<'_> {
             real_ip.apply(exchange);
         }
         let (location, after) = self.process(exchange, server, refused).await;
-        let method = exchange.text(exchange.request.method);
-        let took = exchange.ended.since(exchange.started);
-        server.counters.observe(exchange.status, method, took);
+        server.counters.observe(exchange);
         logs::access(exchange, location);
         after
     }

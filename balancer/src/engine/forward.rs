@@ -116,7 +116,7 @@ impl Connection<'_> {
         let before = exchange.attempts.len();
         let request = Request { location, proxy, upstream, body, began: now, before };
         exchange.tried.clear();
-        let key = upstream.key.as_ref().map(|it| {
+        let key = upstream.key.load().as_ref().map(|it| {
             let mut key = Vec::new();
             it.write(exchange, &mut key);
             key
@@ -154,7 +154,7 @@ impl Connection<'_> {
             if request.tries_after(exchange, &failure, left).is_none() {
                 return Outcome::Answer(Action::Status(failure.status()));
             }
-            add(&upstream.retries, 1);
+            add(&upstream.totals.retries, 1);
             now = clock::now();
         }
     }

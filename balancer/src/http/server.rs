@@ -208,18 +208,31 @@ pub struct Counters {
     pub requests: [[AtomicU64; 5]; METHODS.len() + 1],
     /// From the first byte of a request to the last of its answer.
     pub durations: Durations,
+    /// Requests that ended without an answer: the client left before it, or was cut off.
+    pub discarded: AtomicU64,
+    /// Bytes of requests.
+    pub received: AtomicU64,
+    /// Bytes of answers, heads included.
+    pub sent: AtomicU64,
 }
 
 /// The methods that are counted by name; every other is `other`.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
 impl Counters {
-    /// Counts one request.
-    pub fn observe(&self, status: u16, method: &[u8], duration: Duration) {
+    /// Counts a request that is over.
+    pub fn observe(&self, exchange: &Exchange) {
+        let (status, method) = (exchange.status, exchange.text(exchange.request.method));
         let method = METHODS.iter().position(|it| it.as_bytes() == method).unwrap_or(METHODS.len());
         let class = usize::from(status / 100).clamp(1, 5) - 1;
+        if exchange.sent == 0 {
+            add(&self.discarded, 1);
+        }
+        add(&self.received, exchange.received);
+        add(&self.sent, exchange.sent);
+        self.durations.observe(exchange.ended.since(exchange.started));
+        // Last, so that whoever sees it finds the rest.
         add(&self.requests[method][class], 1);
-        self.durations.observe(duration);
     }
 }
 

@@ -207,9 +207,8 @@ pub fn build(
             problems.push(ConfError::unplaced(text));
         }
     }
-    let (mut groups, zones) = (compiler.groups, compiler.zones);
+    let (groups, zones) = (compiler.groups, compiler.zones);
     groups.fill_directory();
-    groups.rosters.extend(streams.rosters);
     problems.extend(groups.problems);
     let error_logs = [&http.scope.logs.errors, &stream.scope.logs.errors].map(|lines| {
         let opened = formats::errors(lines, &configuration.paths.prefix);
@@ -230,7 +229,6 @@ pub fn build(
         error_logs,
         zones,
         stream_zones,
-        rosters: groups.rosters,
         warnings: problems,
     })
 }

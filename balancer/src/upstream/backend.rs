@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use policy::{Candidate, Event, Record, SlowStart, Terms, Time, Transition};
@@ -87,6 +87,8 @@ impl Durations {
 pub struct Counters {
     /// Requests placed on it.
     pub picks: AtomicU64,
+    /// When the last one was, a [`Time`] in nanoseconds; 0 before the first.
+    pub picked_at: AtomicU64,
     /// Answers by class: 1xx, 2xx, 3xx, 4xx, 5xx.
     pub requests: [AtomicU64; 5],
     /// Failed attempts by [`Reason`].
@@ -97,6 +99,9 @@ pub struct Counters {
     pub idle: AtomicU32,
     /// From the pick to the end of the answer.
     pub response: Durations,
+    /// Sum of the times from the pick to the end of the head, in nanoseconds, over the answers in
+    /// `response`.
+    pub head_nanos: AtomicU64,
     /// From the pick to the connection, fresh ones only.
     pub connect: Durations,
     /// Bytes sent to it and received from it.
@@ -122,6 +127,7 @@ pub struct Backend {
     fails: AtomicU32,
     usable_from: AtomicU64,
     record: Mutex<Record>,
+    number: OnceLock<u32>,
     /// What is counted.
     pub counters: Counters,
     /// Where it listens.
@@ -138,10 +144,25 @@ impl Backend {
             fails: AtomicU32::new(0),
             usable_from: AtomicU64::new(0),
             record: Mutex::default(),
+            number: OnceLock::new(),
             counters: Counters::default(),
             name: address.to_string(),
             address,
         }
+    }
+
+    /// What tells it from the other servers of its group, 0 before it is in one.
+    pub fn id(&self) -> u32 {
+        self.number().unwrap_or_default()
+    }
+
+    pub(super) fn number(&self) -> Option<u32> {
+        self.number.get().copied()
+    }
+
+    /// Gives it a number, unless it has one.
+    pub(super) fn set_number(&self, number: u32) {
+        let _ = self.number.set(number);
     }
 
     /// Requests in progress on it.
@@ -181,6 +202,7 @@ impl Backend {
         // Relaxed: the count steers a choice and publishes no other memory.
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         add(&self.counters.picks, 1);
+        self.counters.picked_at.store(now.as_nanos(), Ordering::Relaxed);
         if self.fails.load(Ordering::Relaxed) > 0 {
             let mut record = self.lock();
             record.placed(now, terms);

@@ -3,123 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Identity, Terms};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Upstream;
+use super::dns::Unresolved;
 use super::dns::message::Service;
-use super::dns::{Resolver, Unresolved};
-use super::{Address, Backend, Binding, Server, Upstream};
+use super::member::{Lookup, Member, Place, Spot};
 use crate::engine::Shared;
-
-/// One `server` line: what is asked of it, and where it leads.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// The parameters of the line; the identity is that of each address.
-    pub terms: Terms,
-    /// Host and port as they are written, from which consistent hashing starts.
-    pub line: String,
-    /// What binds requests to its servers.
-    pub binding: Binding,
-    /// Where it leads.
-    pub place: Place,
-}
-
-/// Where a `server` line leads.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// To one address.
-    Fixed(Address),
-    /// To every address of a name; none until it is resolved.
-    Named {
-        /// The name.
-        name: String,
-        /// The port.
-        port: u16,
-        /// What it was resolved to.
-        spots: Vec<Spot>,
-        /// How it is followed, `None` where its first addresses are its last.
-        lookup: Option<Arc<Lookup>>,
-    },
-}
-
-/// How a name is followed: by `resolve`, and perhaps by `service`.
-#[derive(Debug)]
-pub struct Lookup {
-    /// Whom to ask, `None` for the system.
-    pub resolver: Option<Arc<Resolver>>,
-    /// Longest wait for an answer.
-    pub patience: Duration,
-    /// The name of the service, `None` where the addresses of the name itself are meant.
-    pub service: Option<String>,
-}
-
-/// One of the addresses of a name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Spot {
-    /// The address.
-    pub address: SocketAddr,
-    /// Takes the place of a weight of 1.
-    pub weight: Option<NonZeroU32>,
-    /// Whether it serves only when the others cannot.
-    pub backup: bool,
-}
-
-impl Spot {
-    /// An address of which no more is known.
-    pub fn plain(ip: IpAddr, port: u16) -> Self {
-        Self { address: SocketAddr::new(ip, port), weight: None, backup: false }
-    }
-}
-
-/// A group and its lines, some of which have no address yet, or not for ever.
-#[derive(Debug)]
-pub struct Roster {
-    /// The group.
-    pub upstream: Arc<Upstream>,
-    /// Its lines, in the order of the file, as they stand now.
-    pub members: Mutex<Vec<Member>>,
-}
 
 /// What became of each name: its addresses, none when it could not be resolved.
 pub type Answers = BTreeMap<String, Vec<IpAddr>>;
-
-/// The servers that lines come to. Each address is one server, and those that are `known` stay.
-pub fn servers(
-    members: &[Member],
-    known: &dyn Fn(&Address) -> Option<Arc<Backend>>,
-) -> Vec<Server> {
-    let mut servers: Vec<Server> = Vec::new();
-    for member in members {
-        let own = member.terms;
-        let addresses = match &member.place {
-            Place::Fixed(address) => vec![(address.clone(), own.weight, own.backup)],
-            Place::Named { spots, .. } => {
-                let weight = |it: &Spot| match it.weight {
-                    Some(weight) if own.weight == NonZeroU32::MIN => weight,
-                    _ => own.weight,
-                };
-                let spot =
-                    |it: &Spot| (Address::Inet(it.address), weight(it), own.backup || it.backup);
-                spots.iter().map(spot).collect()
-            }
-        };
-        for (address, weight, backup) in addresses {
-            let identity = Identity::new(&member.line, &address.to_string());
-            let terms = Terms { identity, weight, backup, ..own };
-            let listed = servers.iter().find(|it| it.backend.address == address);
-            let backend = match listed {
-                Some(server) => Arc::clone(&server.backend),
-                None => known(&address).unwrap_or_else(|| Arc::new(Backend::new(address))),
-            };
-            servers.push(Server { terms, backend, binding: member.binding.clone() });
-        }
-    }
-    servers
-}
 
 /// The services that come first serve, the others when those cannot.
 ///
@@ -200,10 +97,9 @@ pub async fn follow(shared: Arc<Shared>) {
         let snapshot = shared.snapshot.load_full();
         // Those of the configuration before end when this is dropped.
         let mut names = JoinSet::new();
-        for roster in &snapshot.rosters {
-            let members = roster.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for (at, member) in members.into_iter().enumerate() {
-                names.spawn(keep(Arc::clone(roster), at, member));
+        for upstream in snapshot.upstreams.iter().chain(&snapshot.stream_upstreams) {
+            for member in upstream.open_members() {
+                names.spawn(keep(Arc::clone(upstream), member));
             }
         }
         while shared.snapshot.load().generation == snapshot.generation {
@@ -213,7 +109,8 @@ pub async fn follow(shared: Arc<Shared>) {
 }
 
 /// Keeps one line up to date.
-async fn keep(roster: Arc<Roster>, at: usize, member: Member) {
+async fn keep(upstream: Arc<Upstream>, member: Member) {
+    let number = member.number;
     let Place::Named { name, port, spots, lookup } = member.place else { return };
     let mut spots = spots;
     let mut pause = SHORTEST;
@@ -242,7 +139,7 @@ async fn keep(roster: Arc<Roster>, at: usize, member: Member) {
         };
         if let Some(found) = found.filter(|it| *it != spots) {
             spots = found;
-            roster.enter(at, &spots);
+            upstream.enter(number, &spots);
         }
         match until {
             Some(until) => {
@@ -290,72 +187,13 @@ impl Lookup {
     }
 }
 
-impl Roster {
-    /// Enters what a line leads to now.
-    fn enter(&self, at: usize, found: &[Spot]) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Member { place: Place::Named { spots, .. }, .. }) = members.get_mut(at) {
-            *spots = found.to_vec();
-        }
-        relist(&self.upstream, &members);
-    }
-
-    /// What a line like this one leads to now.
-    pub fn spots(&self, line: &str) -> Vec<Spot> {
-        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = members.iter().filter(|it| it.line == line);
-        let spots = same.filter_map(|it| match &it.place {
-            Place::Named { spots, .. } => Some(spots.clone()),
-            Place::Fixed(_) => None,
-        });
-        spots.into_iter().next().unwrap_or_default()
-    }
-}
-
-fn relist(upstream: &Upstream, members: &[Member]) {
-    let present = upstream.servers();
-    let known = |address: &Address| {
-        let found = present.iter().find(|it| it.backend.address == *address);
-        found.map(|it| Arc::clone(&it.backend))
-    };
-    let servers = servers(members, &known);
-    let (name, count) = (&upstream.name, servers.len());
-    tracing::info!(upstream = %name, count, "Upstream {name} has {count} servers now");
-    upstream.relist(servers);
-}
-
 #[cfg(test)]
 mod tests {
+    use policy::Terms;
+
     use super::*;
-
-    fn named(name: &str, addresses: &[&str]) -> Member {
-        let spots = addresses.iter().map(|it| Spot::plain(it.parse().unwrap(), 80)).collect();
-        let place = Place::Named { name: name.to_owned(), port: 80, spots, lookup: None };
-        let (terms, binding) = (Terms::default(), Binding::default());
-        Member { terms, line: format!("{name}:80"), binding, place }
-    }
-
-    fn names(servers: &[Server]) -> Vec<&str> {
-        servers.iter().map(|it| it.backend.name.as_str()).collect()
-    }
-
-    #[test]
-    fn every_address_of_a_name_is_a_server() {
-        let found = servers(&[named("a", &["10.0.0.1", "::1"]), named("b", &[])], &|_| None);
-        assert_eq!(names(&found), ["10.0.0.1:80", "[::1]:80"]);
-    }
-
-    #[test]
-    fn a_server_that_is_known_stays_the_same() {
-        let old = servers(&[named("a", &["10.0.0.1"])], &|_| None);
-        let known = |address: &Address| {
-            let found = old.iter().find(|it| it.backend.address == *address);
-            found.map(|it| Arc::clone(&it.backend))
-        };
-        let new = servers(&[named("a", &["10.0.0.2", "10.0.0.1"])], &known);
-        assert!(Arc::ptr_eq(&new[1].backend, &old[0].backend));
-        assert!(!Arc::ptr_eq(&new[0].backend, &old[0].backend));
-    }
+    use crate::upstream::Binding;
+    use crate::upstream::member::{Known, servers};
 
     #[test]
     fn services_of_the_lowest_number_come_first() {
@@ -364,13 +202,15 @@ mod tests {
         let ip: IpAddr = [10, 0, 0, 1].into();
         let found = spots(&[(service(2, 0, 81), vec![ip]), (service(1, 5, 80), vec![ip])]);
         let member = Member {
+            number: 0,
             terms: Terms::default(),
             line: String::new(),
             binding: Binding::default(),
             place: Place::Named { name: String::new(), port: 0, spots: found, lookup: None },
         };
-        let servers = servers(&[member], &|_| None);
-        assert_eq!(names(&servers), ["10.0.0.1:81", "10.0.0.1:80"]);
+        let servers = servers(&[member], Known::new());
+        let names = servers.iter().map(|it| it.backend.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["10.0.0.1:81", "10.0.0.1:80"]);
         let terms = servers.iter().map(|it| (it.terms.weight.get(), it.terms.backup));
         assert_eq!(terms.collect::<Vec<_>>(), [(1, true), (5, false)]);
     }

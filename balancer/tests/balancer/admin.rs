@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use balancer::admin;
 use balancer::engine::Shared;
 use balancer::metrics;
 use balancer::snapshot::Snapshot;
-use balancer::upstream::{Address, Backend, Binding, Keepalive, Plan, Server, Tried, Upstream};
-use policy::{Event, Request, RoundRobin, Terms, Time};
+use balancer::upstream::{Address, Backend, Binding, Server, Tried, Upstream};
+use policy::{Event, Request, Terms, Time};
 use tokio::runtime::Runtime;
+
+use crate::support::prometheus;
 
 /// An admin listener on a port of its own, until dropped.
 struct Admin {
@@ -30,6 +33,21 @@ struct Answer {
     body: String,
 }
 
+impl Answer {
+    /// What a body that came in chunks holds.
+    fn chunks(&self) -> String {
+        assert!(self.head.contains("transfer-encoding: chunked"), "{}", self.head);
+        let mut whole = String::new();
+        let mut rest = &*self.body;
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            whole.push_str(&after[..size]);
+            rest = &after[size + 2..];
+        }
+        whole
+    }
+}
+
 impl Admin {
     fn start(upstreams: Vec<Arc<Upstream>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -43,10 +61,14 @@ impl Admin {
     }
 
     fn ask(&self, method: &str, path: &str) -> Answer {
+        self.ask_with(method, path, "")
+    }
+
+    fn ask_with(&self, method: &str, path: &str, fields: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n");
+        write!(stream, "{head}{fields}\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -87,18 +109,9 @@ fn server(port: u16, terms: Terms) -> Server {
 }
 
 fn upstream(name: &str, servers: Vec<Server>) -> Arc<Upstream> {
-    Arc::new(Upstream::new(Plan {
-        sticky: None,
-        name: name.to_owned(),
-        policy: "nginx-rr",
-        needs: policy::CATALOG[0].needs,
-        key: None,
-        policies: [Box::new(RoundRobin::default()), Box::new(RoundRobin::default())],
-        servers,
-        keepalive: Keepalive::DEFAULT,
-        idle: Arc::default(),
-        seed: 1,
-    }))
+    let upstream = Upstream::passing(name, &[]);
+    upstream.relist(servers);
+    Arc::new(upstream)
 }
 
 fn three(name: &str) -> Arc<Upstream> {
@@ -160,7 +173,7 @@ fn a_duration_is_in_its_bucket_and_in_all_above() {
     backend.counters.response.observe(Duration::from_secs(11));
     let series = admin.series();
     let bucket = |le: &str| {
-        let labels = format!("le=\"{le}\",upstream=\"a\",server=\"{}\"", backend.name);
+        let labels = format!("upstream=\"a\",server=\"{}\",le=\"{le}\"", backend.name);
         &*series[&format!("balancer_upstream_server_response_seconds_bucket{{{labels}}}")]
     };
     let counts = [bucket("0.05"), bucket("0.075"), bucket("10.0"), bucket("+Inf")];
@@ -172,7 +185,7 @@ fn the_exposition_says_what_it_is() {
     let admin = Admin::start(Vec::new());
     let answer = admin.ask("GET", "/metrics");
     assert_eq!(answer.status, 200);
-    let line = format!("content-type: {}", metrics::CONTENT_TYPE);
+    let line = format!("content-type: {}", metrics::Format::OpenMetrics.content_type());
     assert!(answer.head.lines().any(|it| it == line), "{}", answer.head);
     let series = admin.series();
     for name in [
@@ -191,6 +204,48 @@ fn the_exposition_says_what_it_is() {
     ] {
         assert!(series.contains_key(name), "no {name}");
     }
+}
+
+#[test]
+fn a_reader_of_the_older_format_gets_it() {
+    let admin = Admin::start(vec![three("a")]);
+    let plain = metrics::Format::Prometheus.content_type();
+    for (path, accept, is_plain) in [
+        ("/metrics", "Accept: text/plain;version=0.0.4;q=0.5, */*;q=0.1\r\n", true),
+        ("/metrics?format=prometheus", "", true),
+        ("/metrics?format=openmetrics", "Accept: text/plain\r\n", false),
+        ("/metrics", "Accept: application/openmetrics-text, text/plain\r\n", false),
+        ("/metrics", "Accept: */*\r\n", false),
+    ] {
+        let answer = admin.ask_with("GET", path, accept);
+        assert_eq!(answer.head.contains(plain), is_plain, "{path} {accept}: {}", answer.head);
+        assert_eq!(answer.body.ends_with("# EOF\n"), !is_plain, "{path} {accept}");
+        let counter = "# TYPE balancer_retries_total counter\n";
+        assert_eq!(answer.body.contains(counter), is_plain, "{path} {accept}");
+    }
+}
+
+#[test]
+fn ten_thousand_servers_are_told_in_portions() {
+    let servers = (0..10_000).map(|it| server(it, Terms::default())).collect();
+    let admin = Admin::start(vec![upstream("a", servers)]);
+    let text = admin.ask("GET", "/metrics").chunks();
+    let lines = text.lines().filter(|it| it.starts_with("balancer_upstream_server_weight{"));
+    assert_eq!(lines.count(), 10_000);
+    assert!(text.ends_with("\n# EOF\n"));
+}
+
+/// Gives the exposition to Prometheus's own checker, which has to be silent about it.
+#[test]
+fn the_exposition_is_clean() {
+    let admin = Admin::start(vec![three("a"), three("b \"quoted\\")]);
+    let Some(mut checker) = prometheus::checker(&["check", "metrics"]) else { return };
+    let mut child = checker.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let text = admin.ask("GET", "/metrics?format=prometheus").body;
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let found = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success() && told.is_empty(), "{told}");
 }
 
 #[test]

@@ -96,8 +96,8 @@ fn the_smallest_file_of_each_policy_is_served_by_that_policy() {
         let configuration = read_file(&path, false).unwrap();
         let snapshot = build(&configuration, None).unwrap();
         let [group] = snapshot.upstreams.as_slice() else { panic!("{}", entry.name) };
-        assert_eq!(group.policy, entry.id);
-        assert_eq!(group.key.is_some(), entry.needs.key, "{}", entry.name);
+        assert_eq!(group.policy().id, entry.id);
+        assert_eq!(group.key.load().is_some(), entry.needs.key, "{}", entry.name);
         assert_eq!(group.servers().len(), 2, "{}", entry.name);
     }
 }
@@ -115,10 +115,10 @@ fn the_files_of_the_lab_load_unchanged() {
         assert!(configuration.warnings.is_empty(), "{:?}", configuration.warnings);
         let snapshot = build(&configuration, None).unwrap();
         assert_eq!(snapshot.upstreams[0].name, group);
-        assert_eq!(snapshot.upstreams[0].policy, "nginx-least-conn");
+        assert_eq!(snapshot.upstreams[0].policy().id, "nginx-least-conn");
         assert_eq!(snapshot.listeners[0].bind.to_string(), "0.0.0.0:80");
         // Their network has a `store_manager`; where there is none, the start goes on.
-        if servers == 0 && !snapshot.rosters.is_empty() {
+        if servers == 0 && !snapshot.upstreams[0].open_members().is_empty() {
             let warning = snapshot.warnings[0].reason.as_str();
             let expected =
                 "host not found in upstream \"store_manager:5000\", will retry in background";
@@ -132,7 +132,8 @@ fn the_files_of_the_lab_load_unchanged() {
 #[test]
 fn strictness_makes_an_unresolvable_name_a_refusal() {
     let written = http("upstream u { server no.such.name.invalid; }");
-    assert_eq!(written.snapshot(None).unwrap().rosters.len(), 1);
+    let snapshot = written.snapshot(None).unwrap();
+    assert_eq!(snapshot.upstreams[0].open_members().len(), 1);
     let configuration = read_file(&written.path, true).unwrap();
     let problems = build(&configuration, None).unwrap_err();
     assert_eq!(problems[0].reason, "host not found in upstream \"no.such.name.invalid\"");

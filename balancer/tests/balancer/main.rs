@@ -2,11 +2,13 @@
 
 mod access;
 mod admin;
+mod admin_api;
 mod catalog;
 mod command;
 mod configs;
 mod connections;
 mod corpus;
+mod dashboard;
 mod differential;
 mod error_log;
 mod explain;

@@ -9,11 +9,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balancer::upstream::{
-    Address, Backend, Binding, Keepalive, Lease, Plan, Server, Tried, Upstream,
-};
+use balancer::upstream::member::Member;
+use balancer::upstream::{Address, Keepalive, Lease, Plan, Tried, Upstream};
 use policy::{
-    CATALOG, Draw as _, Entry, Event, Identity, Policy, Record, Request, SplitMix64, Terms, Time,
+    CATALOG, Choice, Draw as _, Entry, Event, Identity, Policy, Record, Request, SplitMix64, Terms,
+    Time,
 };
 
 use crate::support::{Balancer, Origin};
@@ -101,22 +101,25 @@ impl Model {
 }
 
 fn live(entry: &Entry, terms: &[Terms], seed: u64) -> Upstream {
-    let build = || (entry.build)(&words(entry).1).unwrap();
-    let server = |(at, terms): (usize, &Terms)| {
-        let address = Address::Inet(SocketAddr::from(([10, 0, 0, 1], u16::try_from(at).unwrap())));
-        let backend = Arc::new(Backend::new(address));
-        Server { terms: *terms, backend, binding: Binding::default() }
+    let choice = |()| {
+        let entry = CATALOG.iter().find(|it| it.id == entry.id).unwrap();
+        Choice { entry, key: None, policy: (entry.build)(&words(entry).1).unwrap() }
+    };
+    let member = |(number, terms): (usize, &Terms)| {
+        let address = SocketAddr::from(([10, 0, 0, 1], u16::try_from(number).unwrap()));
+        Member { terms: *terms, ..Member::fixed(number, Address::Inet(address)) }
     };
     Upstream::new(Plan {
         name: entry.name.to_owned(),
-        policy: entry.id,
-        needs: entry.needs,
+        choices: [(); 2].map(choice),
         key: None,
         sticky: None,
-        policies: [build(), build()],
-        servers: terms.iter().enumerate().map(server).collect(),
+        members: terms.iter().enumerate().map(member).collect(),
+        is_stream: false,
         keepalive: Keepalive::NONE,
         idle: Arc::default(),
+        totals: Arc::default(),
+        before: Vec::new(),
         seed,
     })
 }

@@ -1,15 +1,18 @@
 //! Counters → the view of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use policy::Time;
 
+use super::pace::Pace;
 use super::{Connections, Group, Histogram, Process, Server, State, View, VirtualServer};
 use crate::engine::Shared;
 use crate::engine::clock;
 use crate::http::server;
+use crate::snapshot::Snapshot;
 use crate::upstream::backend::Durations;
 use crate::upstream::{self, Upstream};
 
@@ -35,50 +38,87 @@ impl View {
             reloads: shared.reloads.counts(),
             connections,
             requests: totals.requests,
+            per_second: 0.0,
+            events: Vec::new(),
             panics: totals.panics,
             dropped_log_lines: crate::logs::writer::dropped(),
-            upstreams: groups(
-                snapshot.upstreams.iter().chain(&snapshot.stream_upstreams),
-                clock::now(),
-            ),
+            upstreams: groups(&snapshot, Moment::now()),
             virtual_servers: virtual_servers(servers),
             process: Process::read(),
         }
     }
 }
 
-/// One group per name: each plain `proxy_pass` to the same address has one of its own.
-fn groups<'a>(upstreams: impl Iterator<Item = &'a Arc<Upstream>>, now: Time) -> Vec<Group> {
-    let mut named: BTreeMap<&str, Vec<&Upstream>> = BTreeMap::new();
-    for upstream in upstreams {
-        named.entry(&upstream.name).or_default().push(upstream);
-    }
-    named.into_values().filter_map(|same| group(&same, now)).collect()
+/// One moment on both clocks.
+#[derive(Clone, Copy)]
+struct Moment {
+    time: Time,
+    unix_ms: u64,
 }
 
-fn group(same: &[&Upstream], now: Time) -> Option<Group> {
+impl Moment {
+    fn now() -> Self {
+        Self { time: clock::now(), unix_ms: clock::unix_millis() }
+    }
+
+    /// The milliseconds since 1970 of a moment before.
+    fn unix_ms_of(self, before: Time) -> u64 {
+        let passed = u64::try_from(self.time.since(before).as_millis()).unwrap_or(u64::MAX);
+        self.unix_ms.saturating_sub(passed)
+    }
+}
+
+/// One group per name: each plain `proxy_pass` to the same address has one of its own.
+fn groups(snapshot: &Snapshot, now: Moment) -> Vec<Group> {
+    let mut named: BTreeMap<(&str, bool), Vec<&Upstream>> = BTreeMap::new();
+    for (upstreams, is_stream) in [(&snapshot.upstreams, false), (&snapshot.stream_upstreams, true)]
+    {
+        for upstream in upstreams {
+            named.entry((&upstream.name, is_stream)).or_default().push(upstream);
+        }
+    }
+    let group = |(&(name, is_stream), same): (&(&str, bool), &Vec<&Upstream>)| {
+        let is_taken = is_stream && named.contains_key(&(name, false));
+        let shown = if is_taken { format!("{name} (stream)") } else { name.to_owned() };
+        group(shown, is_stream, same, now)
+    };
+    named.iter().filter_map(group).collect()
+}
+
+fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Option<Group> {
     let first = same.first()?;
-    let mut backends: Vec<Arc<upstream::Backend>> = Vec::new();
+    // Found by address: groups of ten thousand servers are read again and again.
+    let mut places: HashMap<upstream::Address, (usize, Vec<*const upstream::Backend>)> =
+        HashMap::new();
     let mut servers: Vec<Server> = Vec::new();
     for server in same.iter().flat_map(|it| it.servers()) {
-        let known = backends.iter().any(|it| Arc::ptr_eq(it, &server.backend));
-        let next = Server::read(&server, now);
-        match servers.iter_mut().find(|it| it.name == next.name) {
+        let this = Arc::as_ptr(&server.backend);
+        let next = || Server::read(&server, now);
+        match places.get_mut(&server.backend.address) {
             // Two lines with one address: facts are added once, weights twice.
-            Some(one) if known => one.weight += next.weight,
-            Some(one) => one.add(&next),
-            None => servers.push(next),
-        }
-        if !known {
-            backends.push(server.backend);
+            Some((at, known)) if known.contains(&this) => {
+                servers[*at].weight += u64::from(server.terms.weight.get());
+            }
+            Some((at, known)) => {
+                servers[*at].add(&next());
+                known.push(this);
+            }
+            None => {
+                places.insert(server.backend.address.clone(), (servers.len(), vec![this]));
+                servers.push(next());
+            }
         }
     }
     Some(Group {
-        name: first.name.clone(),
-        policy: first.policy,
+        name,
+        zone: first.name.clone(),
+        is_stream,
+        policy: first.policy().id,
         active: servers.iter().map(|it| it.active).sum(),
+        per_second: 0.0,
         picks: servers.iter().map(|it| it.picks).sum(),
-        retries: same.iter().map(|it| it.retries.load(Ordering::Relaxed)).sum(),
+        retries: same.iter().map(|it| it.totals.retries.load(Ordering::Relaxed)).sum(),
+        idle: same.iter().map(|it| u64::from(it.idle.load(Ordering::Relaxed))).sum(),
         servers,
     })
 }
@@ -98,31 +138,65 @@ fn virtual_servers<'a>(
             name: server.name.clone(),
             requests: Default::default(),
             durations: Histogram::default(),
+            discarded: 0,
+            received: 0,
+            sent: 0,
         });
         for (sums, counters) in one.requests.iter_mut().zip(&server.counters.requests) {
             add_all(sums, &values(counters));
         }
         one.durations.add(&Histogram::read(&server.counters.durations));
+        one.discarded += server.counters.discarded.load(Ordering::Relaxed);
+        one.received += server.counters.received.load(Ordering::Relaxed);
+        one.sent += server.counters.sent.load(Ordering::Relaxed);
     }
     named.into_values().collect()
 }
 
 impl Server {
-    fn read(server: &upstream::Server, now: Time) -> Self {
-        let upstream::Server { terms, backend, .. } = server;
+    fn read(server: &upstream::Server, now: Moment) -> Self {
+        let upstream::Server { terms, backend, binding } = server;
         let counters = &backend.counters;
         let state = match () {
             () if terms.down => State::Down,
-            () if now < backend.usable_from() => State::Unavail,
+            () if now.time < backend.usable_from() => State::Unavail,
+            () if binding.drain => State::Draining,
             () => State::Up,
         };
+        let record = backend.record();
+        let why = match state {
+            State::Down => "says the configuration".to_owned(),
+            State::Draining => "serves only requests that are bound to it".to_owned(),
+            State::Unavail => {
+                let left = backend.usable_from().since(now.time).as_secs() + 1;
+                let fails = record.fails();
+                let failures = if fails == 1 { "failure" } else { "failures" };
+                format!("{fails} {failures}, tried again in {left} s")
+            }
+            _ => String::new(),
+        };
+        let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+        let picked_at = Time::from_nanos(counters.picked_at.load(Ordering::Relaxed));
         let narrow = |it: &AtomicU32| u64::from(it.load(Ordering::Relaxed));
         Self {
+            id: backend.id(),
             name: backend.name.clone(),
             state,
+            why,
+            pace: Pace::default(),
             backup: terms.backup,
             weight: u64::from(terms.weight.get()),
             max_conns: terms.max_conns.map_or(0, |it| u64::from(it.get())),
+            max_fails: terms.max_fails.map_or(0, |it| u64::from(it.get())),
+            fail_timeout_ms: millis(terms.fail_timeout),
+            slow_start_ms: terms.slow_start.map_or(0, millis),
+            route: binding.route.as_deref().unwrap_or_default().to_owned(),
+            down: terms.down,
+            drain: binding.drain,
+            outages: record.outages(),
+            downtime_ms: millis(record.downtime_at(now.time)),
+            down_since_unix_ms: record.down_since().map(|it| now.unix_ms_of(it)),
+            selected_unix_ms: (picked_at != Time::ZERO).then(|| now.unix_ms_of(picked_at)),
             active: u64::from(backend.in_flight()),
             picks: counters.picks.load(Ordering::Relaxed),
             open: narrow(&counters.open),
@@ -132,13 +206,17 @@ impl Server {
             sent: counters.sent.load(Ordering::Relaxed),
             received: counters.received.load(Ordering::Relaxed),
             response: Histogram::read(&counters.response),
+            head_ns: counters.head_nanos.load(Ordering::Relaxed),
             connect: Histogram::read(&counters.connect),
         }
     }
 
     /// Adds what is counted for the same address elsewhere; the better state is shown.
     fn add(&mut self, other: &Self) {
-        self.state = self.state.min(other.state);
+        if other.state < self.state {
+            self.state = other.state;
+            self.why.clone_from(&other.why);
+        }
         self.backup &= other.backup;
         self.weight += other.weight;
         self.max_conns += other.max_conns;
@@ -150,7 +228,12 @@ impl Server {
         add_all(&mut self.failures, &other.failures);
         self.sent += other.sent;
         self.received += other.received;
+        self.outages += other.outages;
+        self.downtime_ms += other.downtime_ms;
+        self.down_since_unix_ms = self.down_since_unix_ms.and(other.down_since_unix_ms);
+        self.selected_unix_ms = self.selected_unix_ms.max(other.selected_unix_ms);
         self.response.add(&other.response);
+        self.head_ns += other.head_ns;
         self.connect.add(&other.connect);
     }
 }

@@ -42,7 +42,9 @@ pub(super) fn settle(
     let head = down.head_time;
     let (reason, text) = match (passed, end) {
         (Passed::Whole, _) | (Passed::Ahead, Some(End::Whole { .. })) => {
-            lease.backend.counters.response.observe(total);
+            let counters = &lease.backend.counters;
+            counters.response.observe(total);
+            add(&counters.head_nanos, u64::try_from(head.as_nanos()).unwrap_or(u64::MAX));
             lease.finish(Event::Success { head, total, status }, now);
             let has_more = match end {
                 Some(End::Whole { has_more }) => has_more,

@@ -117,7 +117,7 @@ impl Connection<'_> {
             {
                 return 502;
             }
-            add(&upstream.retries, 1);
+            add(&upstream.totals.retries, 1);
         }
     }
 

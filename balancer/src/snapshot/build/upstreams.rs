@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use policy::{Choice, Terms};
 
@@ -14,10 +14,11 @@ use crate::http::proxy_pass::dynamic::Directory;
 use crate::http::proxy_pass::rows::Target;
 use crate::http::variable::compile;
 use crate::snapshot::Snapshot;
-use crate::upstream::resolve::{Answers, Lookup, Member, Place, Roster, Spot, servers};
+use crate::upstream::member::{Lookup, Member, Place, Spot};
+use crate::upstream::resolve::Answers;
 use crate::upstream::rows::{Line, Settings};
 use crate::upstream::sticky::How;
-use crate::upstream::{self, Binding, Keepalive, Plan, Upstream, dns};
+use crate::upstream::{self, Binding, Keepalive, Plan, Upstream, default_choices, dns};
 use crate::variable::Names;
 
 /// The port of a server that names none.
@@ -34,10 +35,6 @@ pub(super) struct Groups<'a> {
     /// Those with a block come first.
     pub(super) upstreams: Vec<Arc<Upstream>>,
     explicit: usize,
-    /// Groups with names that have no address yet, or not for ever.
-    pub(super) rosters: Vec<Arc<Roster>>,
-    /// Those of the configuration before this one.
-    before: &'a [Arc<Roster>],
     /// Who follows names.
     pub(super) resolvers: Resolvers<'a>,
     /// The `resolver` of the block around.
@@ -59,8 +56,7 @@ impl<'a> Groups<'a> {
         names: &Names<Exchange>,
     ) -> Self {
         let upstreams = previous.map_or(&[][..], |it| &it.upstreams);
-        let before = previous.map_or(&[][..], |it| &it.rosters);
-        Self::new(blocks, answers, upstreams, before, is_strict, outer, Some(names))
+        Self::new(blocks, answers, upstreams, is_strict, outer, Some(names))
     }
 
     /// Builds those of `stream` that have a block.
@@ -72,15 +68,13 @@ impl<'a> Groups<'a> {
         outer: &'a dns::rows::Settings,
     ) -> Self {
         let upstreams = previous.map_or(&[][..], |it| &it.stream_upstreams);
-        let before = previous.map_or(&[][..], |it| &it.rosters);
-        Self::new(blocks, answers, upstreams, before, is_strict, outer, None)
+        Self::new(blocks, answers, upstreams, is_strict, outer, None)
     }
 
     fn new(
         blocks: &[Settings],
         answers: &'a Answers,
         previous: &'a [Arc<Upstream>],
-        before: &'a [Arc<Roster>],
         is_strict: bool,
         outer: &'a dns::rows::Settings,
         names: Option<&Names<Exchange>>,
@@ -92,8 +86,6 @@ impl<'a> Groups<'a> {
             is_stream: names.is_none(),
             upstreams: Vec::new(),
             explicit: 0,
-            rosters: Vec::new(),
-            before,
             resolvers: Resolvers::new(answers),
             outer,
             directory: Arc::default(),
@@ -138,19 +130,7 @@ impl<'a> Groups<'a> {
             return Ok(Arc::clone(group));
         }
         let member = self.member(&target.address, &target.word, Terms::default(), None)?;
-        let choice = || Choice::of_directive(&[]).expect("the default policy is in the catalog");
-        let plan = Plan {
-            name,
-            policy: choice().entry.id,
-            needs: choice().entry.needs,
-            key: None,
-            sticky: None,
-            policies: [choice().policy, choice().policy],
-            servers: Vec::new(),
-            keepalive: Keepalive::NONE,
-            idle: Arc::default(),
-            seed: seed(),
-        };
+        let plan = self.plan(name, default_choices(), Keepalive::NONE);
         Ok(self.add(plan, vec![member]))
     }
 
@@ -169,10 +149,11 @@ impl<'a> Groups<'a> {
             member.binding.clone_from(&line.binding);
             members.push(member);
         }
+        let name = block.name.to_string();
+        let keepalive = if self.is_stream { Keepalive::NONE } else { block.keepalive };
+        let choices =
+            [choice(), choice()].map(|it| Choice { entry: it.entry, key: None, policy: it.policy });
         let plan = Plan {
-            name: block.name.to_string(),
-            policy: choice().entry.id,
-            needs: choice().entry.needs,
             // Keys of sessions are compiled beside: they have other variables.
             key: match (method.and_then(|it| it.key.as_ref()), names) {
                 (Some(key), Some(names)) => Some(compile(key, names)?),
@@ -190,46 +171,51 @@ impl<'a> Groups<'a> {
                 })?),
                 _ => None,
             },
-            policies: [choice().policy, choice().policy],
-            servers: Vec::new(),
-            keepalive: if self.is_stream { Keepalive::NONE } else { block.keepalive },
-            idle: Arc::default(),
-            seed: seed(),
+            ..self.plan(name, choices, keepalive)
         };
         self.add(plan, members);
         Ok(())
     }
 
+    /// A group without lines.
+    fn plan(&self, name: String, choices: [Choice<'static>; 2], keepalive: Keepalive) -> Plan {
+        Plan {
+            name,
+            choices,
+            key: None,
+            sticky: None,
+            members: Vec::new(),
+            is_stream: self.is_stream,
+            keepalive,
+            idle: Arc::default(),
+            totals: Arc::default(),
+            before: Vec::new(),
+            seed: seed(),
+        }
+    }
+
     /// Puts a group together from its lines and from what the configuration before it knew.
-    fn add(&mut self, plan: Plan, members: Vec<Member>) -> Arc<Upstream> {
-        let mut members = members;
+    fn add(&mut self, plan: Plan, mut members: Vec<Member>) -> Arc<Upstream> {
         let before = self.previous.iter().find(|it| it.name == plan.name);
-        // What was found out about a name that is followed holds until it is asked for anew.
-        let roster = before
-            .and_then(|it| self.before.iter().find(|roster| Arc::ptr_eq(&roster.upstream, it)));
-        for member in &mut members {
-            if let (Some(roster), Place::Named { spots, lookup: Some(_), .. }) =
-                (roster, &mut member.place)
+        for (number, member) in members.iter_mut().enumerate() {
+            member.number = number;
+            // What was found out about a name that is followed holds until it is asked for anew.
+            if let (Some(before), Place::Named { spots, lookup: Some(_), .. }) =
+                (before, &mut member.place)
             {
-                *spots = roster.spots(&member.line);
+                *spots = before.spots(&member.line);
             }
         }
-        let present = before.map(|it| it.servers()).unwrap_or_default();
-        let known = |address: &upstream::Address| {
-            let found = present.iter().find(|it| it.backend.address == *address);
-            found.map(|it| Arc::clone(&it.backend))
+        let plan = match before {
+            Some(before) => Plan {
+                idle: Arc::clone(&before.idle),
+                totals: Arc::clone(&before.totals),
+                before: before.servers(),
+                ..plan
+            },
+            None => plan,
         };
-        let servers = servers(&members, &known);
-        let idle = before.map(|it| Arc::clone(&it.idle)).unwrap_or_default();
-        let upstream = Arc::new(Upstream::new(Plan { servers, idle, ..plan }));
-        let is_open = |it: &Member| match &it.place {
-            Place::Named { spots, lookup, .. } => spots.is_empty() || lookup.is_some(),
-            Place::Fixed(_) => false,
-        };
-        if members.iter().any(is_open) {
-            let upstream = Arc::clone(&upstream);
-            self.rosters.push(Arc::new(Roster { upstream, members: Mutex::new(members) }));
-        }
+        let upstream = Arc::new(Upstream::new(Plan { members, ..plan }));
         self.upstreams.push(Arc::clone(&upstream));
         upstream
     }
@@ -268,7 +254,7 @@ impl<'a> Groups<'a> {
             }
             Host::Any => unreachable!("refused above"),
         };
-        Ok(Member { terms, line, binding: Binding::default(), place })
+        Ok(Member { number: 0, terms, line, binding: Binding::default(), place })
     }
 
     /// How the name of a line is followed.

@@ -72,6 +72,16 @@ impl Balancer {
         Client::to(self.port)
     }
 
+    /// A new connection to its admin listener.
+    pub(crate) fn admin(&self) -> Client {
+        Client::to(self.admin)
+    }
+
+    /// Where its admin listener has a path.
+    pub(crate) fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
     /// Writes another configuration, which a reload will read.
     pub(crate) fn configure(&self, http: &str) {
         let text = configuration(self.workers, self.port, http);

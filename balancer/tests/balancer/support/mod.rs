@@ -19,10 +19,12 @@ pub(crate) use self::load::ask;
 pub(crate) use self::origin::{Next, Origin, text};
 
 mod balancer;
+pub(crate) mod browser;
 mod client;
 mod dns;
 mod load;
 mod origin;
+pub(crate) mod prometheus;
 
 /// Longest wait for anything; what takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);

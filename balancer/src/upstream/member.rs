@@ -1,0 +1,150 @@
+//! What does an `upstream` block say of its servers, and which servers does that come to?
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::{Identity, Terms};
+
+use super::dns::Resolver;
+use super::{Address, Backend, Binding, Server};
+
+/// One `server` line: what is asked of it, and where it leads.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Tells it from the others of its group.
+    pub number: usize,
+    /// The parameters of the line; the identity is that of each address.
+    pub terms: Terms,
+    /// Host and port as they are written, from which consistent hashing starts.
+    pub line: String,
+    /// What binds requests to its servers.
+    pub binding: Binding,
+    /// Where it leads.
+    pub place: Place,
+}
+
+impl Member {
+    /// A line of one address and nothing more.
+    pub fn fixed(number: usize, address: Address) -> Self {
+        Self {
+            number,
+            terms: Terms::default(),
+            line: address.to_string(),
+            binding: Binding::default(),
+            place: Place::Fixed(address),
+        }
+    }
+}
+
+/// Where a `server` line leads.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// To one address.
+    Fixed(Address),
+    /// To every address of a name; none until it is resolved.
+    Named {
+        /// The name.
+        name: String,
+        /// The port.
+        port: u16,
+        /// What it was resolved to.
+        spots: Vec<Spot>,
+        /// How it is followed, `None` where its first addresses are its last.
+        lookup: Option<Arc<Lookup>>,
+    },
+}
+
+/// How a name is followed: by `resolve`, and perhaps by `service`.
+#[derive(Debug)]
+pub struct Lookup {
+    /// Whom to ask, `None` for the system.
+    pub resolver: Option<Arc<Resolver>>,
+    /// Longest wait for an answer.
+    pub patience: Duration,
+    /// The name of the service, `None` where the addresses of the name itself are meant.
+    pub service: Option<String>,
+}
+
+/// One of the addresses of a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Spot {
+    /// The address.
+    pub address: SocketAddr,
+    /// Takes the place of a weight of 1.
+    pub weight: Option<NonZeroU32>,
+    /// Whether it serves only when the others cannot.
+    pub backup: bool,
+}
+
+impl Spot {
+    /// An address of which no more is known.
+    pub fn plain(ip: IpAddr, port: u16) -> Self {
+        Self { address: SocketAddr::new(ip, port), weight: None, backup: false }
+    }
+}
+
+/// Servers by their addresses.
+pub type Known = HashMap<Address, Arc<Backend>>;
+
+/// The servers that lines come to. Each address is one server, and those that are `known` stay.
+pub fn servers(members: &[Member], mut known: Known) -> Vec<Server> {
+    let mut servers: Vec<Server> = Vec::new();
+    for member in members {
+        let own = member.terms;
+        let addresses = match &member.place {
+            Place::Fixed(address) => vec![(address.clone(), own.weight, own.backup)],
+            Place::Named { spots, .. } => {
+                let weight = |it: &Spot| match it.weight {
+                    Some(weight) if own.weight == NonZeroU32::MIN => weight,
+                    _ => own.weight,
+                };
+                let spot =
+                    |it: &Spot| (Address::Inet(it.address), weight(it), own.backup || it.backup);
+                spots.iter().map(spot).collect()
+            }
+        };
+        for (address, weight, backup) in addresses {
+            let identity = Identity::new(&member.line, &address.to_string());
+            let terms = Terms { identity, weight, backup, ..own };
+            let backend =
+                known.entry(address).or_insert_with_key(|it| Arc::new(Backend::new(it.clone())));
+            let backend = Arc::clone(backend);
+            servers.push(Server { terms, backend, binding: member.binding.clone() });
+        }
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str, addresses: &[&str]) -> Member {
+        let spots = addresses.iter().map(|it| Spot::plain(it.parse().unwrap(), 80)).collect();
+        let place = Place::Named { name: name.to_owned(), port: 80, spots, lookup: None };
+        let (terms, binding) = (Terms::default(), Binding::default());
+        Member { number: 0, terms, line: format!("{name}:80"), binding, place }
+    }
+
+    fn names(servers: &[Server]) -> Vec<&str> {
+        servers.iter().map(|it| it.backend.name.as_str()).collect()
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_a_server() {
+        let found = servers(&[named("a", &["10.0.0.1", "::1"]), named("b", &[])], Known::new());
+        assert_eq!(names(&found), ["10.0.0.1:80", "[::1]:80"]);
+    }
+
+    #[test]
+    fn a_server_that_is_known_stays_the_same() {
+        let old = servers(&[named("a", &["10.0.0.1"])], Known::new());
+        let known = old.iter().map(|it| (it.backend.address.clone(), Arc::clone(&it.backend)));
+        let new = servers(&[named("a", &["10.0.0.2", "10.0.0.1"])], known.collect());
+        assert!(Arc::ptr_eq(&new[1].backend, &old[0].backend));
+        assert!(!Arc::ptr_eq(&new[0].backend, &old[0].backend));
+    }
+}
