@@ -240,7 +240,7 @@ fn a_replica_killed_under_users_costs_no_read() {
 #[test]
 fn users_are_served_without_a_failure_and_in_equal_shares() {
     let shop = shop(2, Data::Embedded);
-    let load = users(&shop, "5s");
+    let load = users(&shop, "8s");
     let outcome = load.run(&|| Ok(())).unwrap();
     assert_eq!(outcome.errors, Vec::<String>::new());
     let failures: u64 = outcome.endpoints.iter().map(|it| it.failures).sum();

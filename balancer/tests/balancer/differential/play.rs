@@ -84,7 +84,7 @@ fn try_play(case: &Case, program: &Program) -> Option<Account> {
             account.asked(name, bytes);
         }
     }
-    server.end();
+    server.end(&ports);
     if !case.stream.is_empty() {
         let is_over = || !upstreams.iter().any(|(_, it)| it.is_serving());
         eventually("connections to upstreams end", is_over);
@@ -144,14 +144,16 @@ fn converse(
         }
     }
     let has = |flag: &str| talk.flags.iter().any(|it| it == flag);
-    if has("half") {
-        let _ = stream.shutdown(Shutdown::Write);
-    }
-    if has("leave") {
+    if has("asked") || has("leave") {
         let until = Instant::now() + OPEN;
         while Instant::now() < until && asked.lock().unwrap().len() == before {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+    if has("half") {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    if has("leave") {
         thread::sleep(PAUSE);
         let _ = stream.shutdown(Shutdown::Both);
     }

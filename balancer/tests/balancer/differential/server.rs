@@ -1,5 +1,6 @@
 //! The two programs, started with the same configuration.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
 
 use super::case::Case;
 use crate::support::eventually;
@@ -81,15 +84,38 @@ impl Server {
         Ok(server)
     }
 
-    /// Ends it and waits until all of its logs are written.
-    pub(super) fn end(mut self) {
+    /// Ends it and waits until all of its logs are written. A client may see the end of its
+    /// connection to one of `ports` before its line is written, and a single process of nginx does
+    /// not wait for that when it is told to end.
+    pub(super) fn end(mut self, ports: &[u16]) {
+        // A connection may linger for five seconds.
+        let until = Instant::now() + Duration::from_secs(8);
+        while Instant::now() < until && self.has_clients(ports) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, Signal::SIGQUIT).unwrap();
-        // A connection may linger for five seconds before its line is written.
         let until = Instant::now() + Duration::from_secs(8);
         while Instant::now() < until && self.child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Whether it holds a connection of a client to one of `ports`.
+    fn has_clients(&self, ports: &[u16]) -> bool {
+        let process = Process::new(i32::try_from(self.child.id()).unwrap());
+        let Ok(files) = process.and_then(|it| it.fd()) else { return false };
+        let held: HashSet<u64> = files
+            .filter_map(|it| match it.ok()?.target {
+                FDTarget::Socket(inode) => Some(inode),
+                _ => None,
+            })
+            .collect();
+        procfs::net::tcp().unwrap().iter().any(|it| {
+            it.state != TcpState::Listen
+                && held.contains(&it.inode)
+                && ports.contains(&it.local_address.port())
+        })
     }
 }
 
