@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::metrics::Reloads;
 use crate::snapshot::Snapshot;
+use crate::upstream::check;
 
 pub use self::stream::{Ends, Stream};
 
@@ -60,6 +61,7 @@ pub struct Shared {
 impl Shared {
     /// Starts with a configuration, for a number of workers.
     pub fn new(snapshot: Snapshot, workers: usize) -> Self {
+        check::prepare(&snapshot);
         Self {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -73,6 +75,7 @@ impl Shared {
     /// Puts a configuration in force.
     pub fn install(&self, snapshot: Snapshot) {
         let generation = snapshot.generation;
+        check::prepare(&snapshot);
         self.snapshot.store(Arc::new(snapshot));
         // Release: whoever sees the number finds at least this configuration.
         self.generation.store(generation, Ordering::Release);

@@ -5,12 +5,12 @@
 //! [`crate::http`] holds the phases.
 
 use crate::conf::{
-    Block, Catalog, ConfError, Directive, Effect, Group, MANY, Row, Rows, Span, Table,
+    Block, Catalog, ConfError, Directive, Effect, Group, MANY, Row, Rows, Span, Table, Word,
 };
 use crate::http::{limit_zone, listen, location, rewrite, server, try_files};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
-use crate::upstream::{dns, extensions, rows as upstream};
+use crate::upstream::{check, dns, extensions, rows as upstream};
 use crate::variable::rows as variable;
 
 use scope::SCOPE;
@@ -51,6 +51,8 @@ pub struct HttpBlock {
     pub servers: Vec<ServerBlock>,
     /// Its groups.
     pub upstreams: Vec<upstream::Settings>,
+    /// `match` blocks by name.
+    pub tests: Vec<(Word, check::test::Settings)>,
 }
 
 /// A `server` block.
@@ -100,6 +102,8 @@ pub struct Own {
     pub is_internal: bool,
     /// Whether it shows the counters of `stub_status`.
     pub stub_status: bool,
+    /// `health_check`
+    pub checks: check::rows::Settings,
 }
 
 /// Outside all braces.
@@ -117,6 +121,7 @@ const OWN: &[&dyn Rows<Own>] = &[
     &Table::new(rewrite::ROWS, |it: &mut Own| &mut it.rewrite),
     &Table::new(try_files::ROWS, |it: &mut Own| &mut it.try_files),
     &Table::new(OWN_ROWS, |it: &mut Own| it),
+    &Table::new(check::rows::ROWS, |it: &mut Own| &mut it.checks),
 ];
 
 const HTTP: &[&dyn Rows<HttpBlock>] = &[
@@ -149,11 +154,15 @@ const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
     &Table::extension(extensions::ROWS, |it| it),
 ];
 
+const MATCH: &[&dyn Rows<check::test::Settings>] =
+    &[&Table::new(check::test::ROWS, |it: &mut check::test::Settings| it)];
+
 /// Every row of the program.
 #[must_use]
 pub fn catalog() -> Catalog {
     let http = Catalog::default().with(MAIN).with(EVENTS).with(HTTP).with(SERVER).with(LOCATION);
-    http.with(UPSTREAM).with(stream::STREAM).with(stream::SERVER).with(stream::UPSTREAM)
+    let http = http.with(UPSTREAM).with(MATCH).with(stream::MATCH);
+    http.with(stream::STREAM).with(stream::SERVER).with(stream::UPSTREAM)
 }
 
 const MAIN_ROWS: &[Row<MainBlock>] = &[
@@ -227,6 +236,21 @@ const HTTP_ROWS: &[Row<HttpBlock>] = &[
                 upstream.check()?;
             }
             http.upstreams.push(upstream);
+            Ok(())
+        }),
+    },
+    Row {
+        name: "match",
+        within: &[Block::Http],
+        arguments: 1..=1,
+        effect: Effect::Open(|http, directive, reading| {
+            let name = directive.text().clone();
+            if http.tests.iter().any(|(it, _)| **it == *name) {
+                return Err(name.refuse(format!("duplicate match \"{name}\"")));
+            }
+            let mut test = check::test::Settings::default();
+            reading.apply(Block::Match, directive.children(), MATCH, &mut test);
+            http.tests.push((name, test));
             Ok(())
         }),
     },

@@ -10,6 +10,7 @@ use crate::logs::error::ErrorLogs;
 use crate::stream;
 use crate::stream::session::Session;
 use crate::upstream::Upstream;
+use crate::upstream::check::Check;
 
 pub mod build;
 pub mod listen;
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub streams: Vec<StreamListener>,
     /// Every group of `stream`, implicit ones included.
     pub stream_upstreams: Vec<Arc<Upstream>>,
+    /// The health checks of all groups.
+    pub checks: Vec<Arc<Check>>,
     /// Error logs of `http` and `stream`, open even where every server has its own.
     pub error_logs: [ErrorLogs; 2],
     /// Zones of `limit_req` and `limit_conn`.

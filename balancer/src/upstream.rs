@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -18,9 +18,11 @@ pub use self::roster::{Edit, Refused};
 use self::group::{Group, names, ranks, starts_slowly};
 use self::member::Member;
 use self::roster::Roster;
+use self::standing::Watched;
 use self::sticky::Sticky;
 
 pub mod backend;
+pub mod check;
 pub mod dns;
 pub mod extensions;
 mod group;
@@ -30,6 +32,7 @@ mod method;
 pub mod resolve;
 mod roster;
 pub mod rows;
+pub mod standing;
 pub mod sticky;
 
 /// How many idle connections a group keeps, and for how long.
@@ -99,6 +102,8 @@ struct Chooser {
 pub struct Totals {
     /// Attempts beyond the first of their request.
     pub retries: AtomicU64,
+    /// Health checks by result.
+    pub checks: check::Results,
 }
 
 /// What the rows of an `upstream` block come to.
@@ -146,6 +151,10 @@ pub struct Upstream {
     is_stream: bool,
     chooser: Mutex<Chooser>,
     roster: Mutex<Roster>,
+    /// The health checks of its servers; set once, when its configuration comes into force.
+    watched: OnceLock<Vec<Watched>>,
+    /// Counts up with each change of its servers.
+    revision: AtomicU64,
 }
 
 /// Servers a request has been tried on; they are not picked again for it.
@@ -199,6 +208,8 @@ impl Upstream {
             is_stream: plan.is_stream,
             chooser: Mutex::new(chooser),
             roster: Mutex::new(roster),
+            watched: OnceLock::new(),
+            revision: AtomicU64::new(0),
         };
         upstream.lock().leaving = plan.before;
         upstream.relist(servers);
@@ -291,6 +302,24 @@ impl Upstream {
         groups.iter().flat_map(|it| &it.servers).chain(&*leaving).cloned().collect()
     }
 
+    /// The servers in force, backup ones last; none of those that are leaving.
+    pub fn members(&self) -> Vec<Server> {
+        self.lock().groups.iter().flat_map(|it| &it.servers).cloned().collect()
+    }
+
+    /// Counts up with each change of the servers.
+    pub fn revision(&self) -> u64 {
+        // Acquire: whoever sees the number finds the servers that made it.
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// From now on its servers, and those to come, are watched by these checks.
+    pub(crate) fn watch(&self, checks: Vec<Watched>) {
+        let now = clock::now();
+        let checks = self.watched.get_or_init(|| checks);
+        self.members().iter().for_each(|it| it.backend.watch(checks, now));
+    }
+
     /// Replaces the servers; those that stay keep their place in the rotation.
     pub fn relist(&self, servers: Vec<Server>) {
         let ranks = ranks(servers);
@@ -312,6 +341,10 @@ impl Upstream {
             for server in new.filter(|it| it.terms.slow_start.is_some()) {
                 server.backend.recover(clock::now());
             }
+            if let Some(checks) = self.watched.get() {
+                let new = (0..group.servers.len()).filter(|it| from[*it].is_none());
+                new.for_each(|it| group.servers[it].backend.watch(checks, clock::now()));
+            }
             if self.sticky.is_some() {
                 group.names = names(&group.servers);
             }
@@ -332,6 +365,7 @@ impl Upstream {
         let new = all().filter(|it| it.backend.number().is_none());
         // One server may stand there twice, and gets the number that comes first.
         free.zip(new).for_each(|(number, it)| it.backend.set_number(number));
+        self.revision.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Chooser> {

@@ -56,6 +56,13 @@ impl Health {
         was_down.then_some(Transition::Up)
     }
 
+    /// Forgets all failures: something else than a request has shown that the server answers.
+    pub fn heal(&mut self, terms: &Terms) -> Option<Transition> {
+        let was_down = self.has_failed(terms);
+        self.fails = 0;
+        was_down.then_some(Transition::Up)
+    }
+
     /// Takes note of a pick. The first after `fail_timeout` starts another: if it fails too, or as
     /// long as it runs, no second request is risked.
     pub fn placed(&mut self, now: Time, terms: &Terms) {
@@ -148,6 +155,14 @@ mod tests {
         assert_eq!(played("p1 f1 p2 s2").fails(), 1);
         assert_eq!(played("p1 f1 p12 s12").fails(), 0);
         assert_eq!(played("p1 f1 p11 s11").fails(), 1);
+    }
+
+    #[test]
+    fn a_server_that_is_healed_is_usable_at_once() {
+        let mut health = played("p1 f1 p2 f3");
+        assert_eq!(health.heal(&TERMS), Some(Transition::Up));
+        assert_eq!((health.usable_from(&TERMS), health.fails()), (Time::ZERO, 0));
+        assert_eq!(health.heal(&TERMS), None);
     }
 
     #[test]

@@ -37,24 +37,34 @@ impl Record {
             | Event::Report(_) => None,
         };
         match transition {
-            Some(Transition::Down) => {
-                self.outages += 1;
-                self.down_since = Some(now);
-            }
-            Some(Transition::Up) => {
-                self.downtime = self.downtime_at(now);
-                self.down_since = None;
-                self.recovered_at = Some(now);
-            }
+            Some(Transition::Down) => self.go_out(now),
+            Some(Transition::Up) => self.recover(now),
             None => (),
         }
         transition
     }
 
-    /// Takes note that the backend is back for another reason: a probe passed, or a name resolved to
-    /// it anew.
+    /// Takes note that the backend is out: it failed too often, or a probe did not pass.
+    pub fn go_out(&mut self, now: Time) {
+        self.outages += 1;
+        self.down_since.get_or_insert(now);
+    }
+
+    /// Takes note that the backend is back: it answered, a probe passed, or a name resolved to it
+    /// anew.
     pub fn recover(&mut self, now: Time) {
+        self.downtime = self.downtime_at(now);
+        self.down_since = None;
         self.recovered_at = Some(now);
+    }
+
+    /// Forgets the failures of a backend that has passed a probe which began after them.
+    pub fn heal(&mut self, now: Time, terms: &Terms) -> Option<Transition> {
+        let transition = self.health.heal(terms);
+        if transition.is_some() {
+            self.recover(now);
+        }
+        transition
     }
 
     /// When the backend last came back, `None` if it never did: what [`crate::SlowStart`] counts
@@ -125,6 +135,19 @@ mod tests {
         assert_eq!(record.recovered_at(), Some(at(112)));
         assert_eq!(record.downtime_at(at(500)), Duration::from_secs(12));
         assert_eq!((record.successes(), record.failures(), record.outages()), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_probe_that_passed_ends_an_outage() {
+        let terms = Terms::default();
+        let at = Time::from_secs;
+        let mut record = Record::default();
+        record.observe(Event::FAILURE, at(100), &terms);
+        assert_eq!(record.heal(at(103), &terms), Some(Transition::Up));
+        assert_eq!((record.usable_from(&terms), record.down_since()), (Time::ZERO, None));
+        assert_eq!(record.downtime_at(at(500)), Duration::from_secs(3));
+        assert_eq!(record.heal(at(104), &terms), None);
+        assert_eq!(record.recovered_at(), Some(at(103)));
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub struct Group {
     pub per_second: f64,
     /// Attempts beyond the first of their request.
     pub retries: u64,
+    /// Health checks that passed, and that did not; `None` where there are none.
+    pub checks: Option<[u64; 2]>,
     /// Idle connections to its servers.
     pub idle: u64,
     /// Its servers, backup ones last.
@@ -198,7 +200,9 @@ pub struct Server {
     pub down: bool,
     /// Whether it serves only requests that are bound to it.
     pub drain: bool,
-    /// How often it went out for its failures.
+    /// What its health checks have found, `None` where it has none.
+    pub checks: Option<Checks>,
+    /// How often it went out for its failures or its health checks.
     pub outages: u64,
     /// How long it was out, in milliseconds.
     pub downtime_ms: u64,
@@ -228,6 +232,19 @@ pub struct Server {
     pub head_ns: u64,
     /// From the pick to the connection, fresh ones only.
     pub connect: Histogram,
+}
+
+/// What health checks of a server have found.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Checks {
+    /// How many were made.
+    pub checks: u64,
+    /// How many did not pass.
+    pub fails: u64,
+    /// How often the server became unhealthy.
+    pub unhealthy: u64,
+    /// Whether the last one passed, `None` before the first.
+    pub last_passed: Option<bool>,
 }
 
 /// All `server` blocks of one name.

@@ -51,6 +51,19 @@ impl Outgoing {
     }
 }
 
+/// Opens a connection that counts nowhere.
+pub async fn open(address: &Address, way: &Outgoing) -> io::Result<Stream> {
+    match address {
+        Address::Inet(address) => {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_nodelay(true)?;
+            way.prepare(&socket)?;
+            Ok(Stream::Tcp(socket.connect(*address).await?))
+        }
+        Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+    }
+}
+
 /// An open connection to a server; counted as open until dropped.
 #[derive(Debug)]
 pub struct Peer {
@@ -74,16 +87,7 @@ impl Peer {
 
     /// As [`Self::connect`], in a certain way.
     pub async fn connect_from(backend: &Arc<Backend>, way: &Outgoing) -> io::Result<Self> {
-        let stream = match &backend.address {
-            Address::Inet(address) => {
-                let socket =
-                    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-                socket.set_nodelay(true)?;
-                way.prepare(&socket)?;
-                Stream::Tcp(socket.connect(*address).await?)
-            }
-            Address::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        };
+        let stream = open(&backend.address, way).await?;
         let place = Place::claim();
         backend.counters.open.fetch_add(1, Ordering::Relaxed);
         let backend = Arc::clone(backend);

@@ -34,6 +34,17 @@ pub(super) fn upstreams(out: &mut Exposition<'_>, groups: &[Group]) {
         "Attempts beyond the first of their request",
         groups.iter().map(|it| ([("upstream", &*it.name)], it.retries)),
     );
+    out.counters(
+        "balancer_health_checks",
+        "Health checks of servers by result",
+        groups.iter().flat_map(|group| {
+            let counts = group.checks.map(|it| [("passed", it[0]), ("failed", it[1])]);
+            counts
+                .into_iter()
+                .flatten()
+                .map(|(result, count)| ([("upstream", &*group.name), ("result", result)], count))
+        }),
+    );
 }
 
 fn lines(groups: &[Group]) -> Vec<Line<'_>> {

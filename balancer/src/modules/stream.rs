@@ -1,12 +1,12 @@
 //! The blocks of `stream`, and which rows stand in them.
 
 use super::once;
-use crate::conf::{Block, Effect, Group, MANY, Row, Rows, Span, Table};
+use crate::conf::{Block, Effect, Group, MANY, Row, Rows, Span, Table, Word};
 use crate::http::proxy_pass::socket;
 use crate::http::{limit_conn, limit_zone, server};
 use crate::logs::rows as logs;
 use crate::stream::{EVERYWHERE, access, core, listen, proxy, set, ssl_preread};
-use crate::upstream::{dns, rows as upstream};
+use crate::upstream::{check, dns, rows as upstream};
 use crate::variable::rows as variable;
 
 /// Settings that are handed on from `stream` to `server`.
@@ -24,6 +24,8 @@ pub struct StreamScope {
     pub proxy: proxy::Settings,
     /// `resolver`, `resolver_timeout`
     pub resolver: dns::rows::Settings,
+    /// `health_check_timeout`
+    pub patience: check::rows::Patience,
 }
 
 impl StreamScope {
@@ -37,6 +39,7 @@ impl StreamScope {
             logs: self.logs.within(&outer.logs),
             proxy: self.proxy.within(&outer.proxy),
             resolver: self.resolver.within(&outer.resolver),
+            patience: self.patience.within(&outer.patience),
         }
     }
 }
@@ -56,6 +59,8 @@ pub struct StreamBlock {
     pub servers: Vec<StreamServerBlock>,
     /// Its groups.
     pub upstreams: Vec<upstream::Settings>,
+    /// `match` blocks by name.
+    pub talks: Vec<(Word, check::talk::Talk)>,
 }
 
 /// A `server` block of `stream`.
@@ -71,6 +76,8 @@ pub struct StreamServerBlock {
     pub set: set::Settings,
     /// What it does.
     pub own: core::Own,
+    /// `health_check`
+    pub checks: check::rows::Settings,
     /// The word `server`.
     pub span: Span,
 }
@@ -84,6 +91,7 @@ const SCOPE: &[&dyn Rows<StreamScope>] = &[
     &Table::new(proxy::ROWS, |it: &mut StreamScope| &mut it.proxy),
     &Table::new(socket::STREAM_ROWS, |it: &mut StreamScope| &mut it.proxy.sockets),
     &Table::new(dns::rows::STREAM_ROWS, |it: &mut StreamScope| &mut it.resolver),
+    &Table::new(check::rows::PATIENCE_ROWS, |it: &mut StreamScope| &mut it.patience),
     &Table::new(REFUSED, |it: &mut StreamScope| it),
 ];
 
@@ -160,6 +168,7 @@ pub(super) const SERVER: &[&dyn Rows<StreamServerBlock>] = &[
     &Table::new(server::STREAM_NAME_ROWS, |it: &mut StreamServerBlock| &mut it.names),
     &Table::new(set::ROWS, |it: &mut StreamServerBlock| &mut it.set),
     &Table::new(core::OWN_ROWS, |it: &mut StreamServerBlock| &mut it.own),
+    &Table::new(check::rows::STREAM_ROWS, |it: &mut StreamServerBlock| &mut it.checks),
     &Group::new(SCOPE, |it: &mut StreamServerBlock| &mut it.scope),
 ];
 
@@ -168,6 +177,10 @@ pub(super) const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
     &Table::new(upstream::STREAM_ROWS, |it| it),
     &Table::new(dns::rows::STREAM_UPSTREAM_ROWS, |it: &mut upstream::Settings| &mut it.resolver),
 ];
+
+/// Within a `match` of `stream`.
+pub(super) const MATCH: &[&dyn Rows<check::talk::Talk>] =
+    &[&Table::new(check::talk::ROWS, |it: &mut check::talk::Talk| it)];
 
 /// The block itself.
 pub(super) const MAIN_ROWS: &[Row<super::MainBlock>] = &[Row {
@@ -194,6 +207,7 @@ const STREAM_ROWS: &[Row<StreamBlock>] = &[
                 names: server::Names::default(),
                 set: set::Settings::default(),
                 own: core::Own::default(),
+                checks: check::rows::Settings::default(),
                 span: directive.span.clone(),
             };
             let found = reading.problems.len();
@@ -224,6 +238,21 @@ const STREAM_ROWS: &[Row<StreamBlock>] = &[
                 upstream.check()?;
             }
             stream.upstreams.push(upstream);
+            Ok(())
+        }),
+    },
+    Row {
+        name: "match",
+        within: &[Block::Stream],
+        arguments: 1..=1,
+        effect: Effect::Open(|stream, directive, reading| {
+            let name = directive.text().clone();
+            if stream.talks.iter().any(|(it, _)| **it == *name) {
+                return Err(name.refuse(format!("duplicate match \"{name}\"")));
+            }
+            let mut talk = check::talk::Talk::default();
+            reading.apply(Block::StreamMatch, directive.children(), MATCH, &mut talk);
+            stream.talks.push((name, talk));
             Ok(())
         }),
     },

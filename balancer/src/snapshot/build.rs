@@ -186,6 +186,7 @@ pub fn build(
     let mut streams = stream::Compiler::new(stream, &stream_names, groups, previous, prefix);
     let stream_listeners = streams.listeners(&answers);
     problems.append(&mut streams.problems);
+    let mut checks = streams.checks;
     let (streams, stream_zones) = (streams.groups, streams.zones);
     streams.fill_directory();
     problems.extend(streams.problems);
@@ -200,6 +201,7 @@ pub fn build(
     }
     let servers = compiler.servers();
     problems.append(&mut compiler.problems);
+    checks.append(&mut compiler.checks);
     let listeners = listeners(http, &servers, &answers, &variables, &mut problems);
     for stream in &stream_listeners {
         if listeners.iter().any(|it| it.bind == stream.bind) {
@@ -226,6 +228,7 @@ pub fn build(
         upstreams: groups.upstreams,
         streams: stream_listeners,
         stream_upstreams: streams.upstreams,
+        checks,
         error_logs,
         zones,
         stream_zones,

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use policy::{Candidate, Event, Record, SlowStart, Terms, Time, Transition};
 
+use super::standing::Standing;
+
 /// Where a server listens.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Address {
@@ -126,7 +128,11 @@ pub struct Backend {
     /// Failures the record counts, so that a pick need not lock a clean one.
     fails: AtomicU32,
     usable_from: AtomicU64,
+    /// Until when it is out for another reason than its failures.
+    pub(super) out_until: AtomicU64,
     record: Mutex<Record>,
+    /// Those reasons.
+    pub(super) standing: Mutex<Standing>,
     number: OnceLock<u32>,
     /// What is counted.
     pub counters: Counters,
@@ -143,7 +149,9 @@ impl Backend {
             in_flight: AtomicU32::new(0),
             fails: AtomicU32::new(0),
             usable_from: AtomicU64::new(0),
+            out_until: AtomicU64::new(0),
             record: Mutex::default(),
+            standing: Mutex::default(),
             number: OnceLock::new(),
             counters: Counters::default(),
             name: address.to_string(),
@@ -170,9 +178,11 @@ impl Backend {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// From when on it may be picked, [`Time::ZERO`] unless it failed too often.
+    /// From when on it may be picked, [`Time::ZERO`] unless it failed too often, does not pass its
+    /// health checks or is ejected.
     pub fn usable_from(&self) -> Time {
-        Time::from_nanos(self.usable_from.load(Ordering::Relaxed))
+        let out_until = self.out_until.load(Ordering::Relaxed);
+        Time::from_nanos(self.usable_from.load(Ordering::Relaxed).max(out_until))
     }
 
     /// The facts, as they stand.
@@ -195,6 +205,25 @@ impl Backend {
     /// Takes note that it is back without having answered: its name leads to it again.
     pub(super) fn recover(&self, now: Time) {
         self.lock().recover(now);
+    }
+
+    /// Takes note that it is out for another reason than its failures.
+    pub(super) fn go_out(&self, now: Time) {
+        self.lock().go_out(now);
+    }
+
+    /// Takes note of a probe that passed and had begun at `began`. What failed later stays.
+    pub(super) fn heal(&self, began: Time, now: Time, terms: &Terms) -> Option<Transition> {
+        if self.fails.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut record = self.lock();
+        if record.down_since().is_some_and(|it| began < it) {
+            return None;
+        }
+        let transition = record.heal(now, terms);
+        self.publish(&record, terms);
+        transition
     }
 
     /// Starts to count a request, under the lock of the chooser that picked it.

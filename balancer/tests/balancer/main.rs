@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod admin_api;
 mod catalog;
+mod checks;
 mod command;
 mod configs;
 mod connections;

@@ -101,6 +101,16 @@ fn peer(group: &Group, it: &Server) -> Value {
     if it.max_conns > 0 {
         peer["max_conns"] = json!(it.max_conns);
     }
+    if let Some(checks) = it.checks {
+        peer["health_checks"] = json!({
+            "checks": checks.checks,
+            "fails": checks.fails,
+            "unhealthy": checks.unhealthy,
+        });
+        if let Some(passed) = checks.last_passed {
+            peer["health_checks"]["last_passed"] = json!(passed);
+        }
+    }
     if let Some(since) = it.down_since_unix_ms {
         peer["downstart"] = json!(moment(since));
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use policy::Time;
 
 use super::pace::Pace;
-use super::{Connections, Group, Histogram, Process, Server, State, View, VirtualServer};
+use super::{Checks, Connections, Group, Histogram, Process, Server, State, View, VirtualServer};
 use crate::engine::Shared;
 use crate::engine::clock;
 use crate::http::server;
 use crate::snapshot::Snapshot;
 use crate::upstream::backend::Durations;
+use crate::upstream::standing::Out;
 use crate::upstream::{self, Upstream};
 
 impl View {
@@ -118,6 +119,11 @@ fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Opti
         per_second: 0.0,
         picks: servers.iter().map(|it| it.picks).sum(),
         retries: same.iter().map(|it| it.totals.retries.load(Ordering::Relaxed)).sum(),
+        checks: servers.iter().any(|it| it.checks.is_some()).then(|| {
+            let mut sums = [0; 2];
+            same.iter().for_each(|it| add_all(&mut sums, &values(&it.totals.checks)));
+            sums
+        }),
         idle: same.iter().map(|it| u64::from(it.idle.load(Ordering::Relaxed))).sum(),
         servers,
     })
@@ -157,11 +163,15 @@ impl Server {
     fn read(server: &upstream::Server, now: Moment) -> Self {
         let upstream::Server { terms, backend, binding } = server;
         let counters = &backend.counters;
-        let state = match () {
-            () if terms.down => State::Down,
-            () if now.time < backend.usable_from() => State::Unavail,
-            () if binding.drain => State::Draining,
-            () => State::Up,
+        let out = backend.out_at(now.time);
+        let state = match out {
+            _ if terms.down => State::Down,
+            Some(Out::Unhealthy) => State::Unhealthy,
+            Some(Out::Checking) => State::Checking,
+            Some(Out::Ejected(_)) => State::Ejected,
+            None if now.time < backend.usable_from() => State::Unavail,
+            None if binding.drain => State::Draining,
+            None => State::Up,
         };
         let record = backend.record();
         let why = match state {
@@ -173,7 +183,13 @@ impl Server {
                 let failures = if fails == 1 { "failure" } else { "failures" };
                 format!("{fails} {failures}, tried again in {left} s")
             }
-            _ => String::new(),
+            State::Unhealthy => "does not pass its health checks".to_owned(),
+            State::Checking => "has not passed a health check yet".to_owned(),
+            State::Ejected => {
+                let left = backend.usable_from().since(now.time).as_secs() + 1;
+                format!("did worse than the others, tried again in {left} s")
+            }
+            State::Up => String::new(),
         };
         let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
         let picked_at = Time::from_nanos(counters.picked_at.load(Ordering::Relaxed));
@@ -193,6 +209,12 @@ impl Server {
             route: binding.route.as_deref().unwrap_or_default().to_owned(),
             down: terms.down,
             drain: binding.drain,
+            checks: backend.checks().map(|it| Checks {
+                checks: it.checks,
+                fails: it.fails,
+                unhealthy: it.unhealthy,
+                last_passed: it.last_passed,
+            }),
             outages: record.outages(),
             downtime_ms: millis(record.downtime_at(now.time)),
             down_since_unix_ms: record.down_since().map(|it| now.unix_ms_of(it)),

@@ -27,6 +27,7 @@ use crate::modules::{HttpBlock, LocationBlock, Own, Scope, ServerBlock};
 use crate::regex::Matcher;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Paths;
+use crate::upstream::check::{Check, rows::Line as CheckLine, test::Test};
 use crate::variable::{Definitions, Names, has_variables};
 
 /// Compiles the servers of a configuration.
@@ -45,6 +46,10 @@ pub(super) struct Compiler<'a> {
     pub(super) zones: Vec<Arc<Zone>>,
     /// The groups asked for.
     pub(super) groups: Groups<'a>,
+    /// The health checks of the groups.
+    pub(super) checks: Vec<Arc<Check>>,
+    /// Those of the server that is compiled, each with the number of its location.
+    asked: Vec<(usize, CheckLine)>,
     /// What is wrong.
     pub(super) problems: Vec<ConfError>,
     /// Locations with a `proxy_pass` so far.
@@ -79,6 +84,8 @@ impl<'a> Compiler<'a> {
             owner: None,
             zones,
             groups,
+            checks: Vec::new(),
+            asked: Vec::new(),
             problems,
             proxies: 0,
             server_names: ServerNames::default(),
@@ -88,7 +95,22 @@ impl<'a> Compiler<'a> {
     /// The servers, in the order of the file.
     pub(super) fn servers(&mut self) -> Vec<Arc<Server>> {
         let http = self.http;
-        http.servers.iter().map(|it| Arc::new(self.server(it))).collect()
+        let tests = http.tests.iter().filter_map(|(name, test)| {
+            let test = test.compile(self.names);
+            Some((name.to_string(), Arc::new(self.kept(test)?)))
+        });
+        let tests: HashMap<String, Arc<Test>> = tests.collect();
+        let mut servers = Vec::new();
+        for block in &http.servers {
+            let server = Arc::new(self.server(block));
+            for (location, line) in std::mem::take(&mut self.asked) {
+                let check = check(&server, location, &line, &tests);
+                let check = self.kept(check);
+                self.checks.extend(check);
+            }
+            servers.push(server);
+        }
+        servers
     }
 
     fn server(&mut self, block: &ServerBlock) -> Server {
@@ -153,6 +175,7 @@ impl<'a> Compiler<'a> {
             let length = pattern.path.len();
             let location = all.len();
             all.push(self.location(name, &scope, &block.own, length));
+            self.asked.extend(block.own.checks.lines.iter().map(|it| (location, it.clone())));
             let ops = self.lines(&block.own, Some((&scope, &block.own, length)), all);
             all[location].rewrite = ops;
             if let Some(limit) = &block.limit_except {
@@ -353,4 +376,29 @@ impl<'a> Compiler<'a> {
     fn kept<T>(&mut self, result: Result<T, ConfError>) -> Option<T> {
         result.map_err(|it| self.problems.push(it)).ok()
     }
+}
+
+/// The check that a location asks for.
+fn check(
+    server: &Arc<Server>,
+    location: usize,
+    line: &CheckLine,
+    tests: &HashMap<String, Arc<Test>>,
+) -> Result<Arc<Check>, ConfError> {
+    let Content::Proxy(proxy) = &server.locations[location].content else {
+        return Err(line.word.refuse("\"health_check\" requires \"proxy_pass\" to an upstream"));
+    };
+    let Goal::Fixed(upstream, _) = &proxy.goal else {
+        let text = "\"health_check\" does not support variables in \"proxy_pass\"";
+        return Err(line.word.refuse(text));
+    };
+    let test = match &line.test {
+        Some(name) => {
+            let test = tests.get(name.as_str());
+            Some(test.ok_or_else(|| name.refuse(format!("match \"{name}\" not found")))?)
+        }
+        None => None,
+    };
+    let place = (Arc::clone(server), location);
+    Ok(Arc::new(Check::of_location(Arc::clone(upstream), line, place, test.cloned())))
 }

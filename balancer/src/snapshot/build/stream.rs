@@ -21,6 +21,7 @@ use crate::stream::proxy::aim::{self, Dynamic};
 use crate::stream::session::Session;
 use crate::stream::upstream::Habits;
 use crate::stream::{Content, Server, Servers};
+use crate::upstream::check::{Check, rows::Line};
 use crate::upstream::dns::Resolver;
 use crate::upstream::resolve::Answers;
 use crate::variable::{Definitions, Names, compile, has_variables};
@@ -63,6 +64,8 @@ pub(super) struct Compiler<'a> {
     prefix: &'a Path,
     /// The groups asked for.
     pub(super) groups: Groups<'a>,
+    /// The health checks of the groups.
+    pub(super) checks: Vec<Arc<Check>>,
     /// What is wrong.
     pub(super) problems: Vec<ConfError>,
 }
@@ -84,7 +87,19 @@ impl<'a> Compiler<'a> {
         let zones = previous.map_or(&[][..], |it| &it.stream_zones);
         let zones = stream.zones.compile(zones, variables);
         let zones = zones.map_err(|it| problems.push(it)).unwrap_or_default();
-        Self { stream, variables, definitions, formats, habits, zones, prefix, groups, problems }
+        let checks = Vec::new();
+        Self {
+            stream,
+            variables,
+            definitions,
+            formats,
+            habits,
+            zones,
+            prefix,
+            groups,
+            checks,
+            problems,
+        }
     }
 
     /// The listeners, in the order of the file.
@@ -141,6 +156,10 @@ impl<'a> Compiler<'a> {
                 return Err(ConfError::unplaced(text));
             }
         };
+        for line in &block.checks.lines {
+            let check = self.check(&scope, line, &content)?;
+            self.checks.push(Arc::new(check));
+        }
         let lines = scope.logs.access().unwrap_or_default();
         Ok(Server {
             name: block.names.first(),
@@ -155,6 +174,34 @@ impl<'a> Compiler<'a> {
             content,
             logs: self.formats.access(lines, &mut self.problems),
         })
+    }
+
+    /// The check that a server asks for.
+    fn check(
+        &self,
+        scope: &StreamScope,
+        line: &Line,
+        content: &Content,
+    ) -> Result<Check, ConfError> {
+        let Content::Proxy(proxy) = content else {
+            let text = "\"health_check\" requires \"proxy_pass\" to an upstream";
+            return Err(line.word.refuse(text));
+        };
+        let aim::Target::Group(upstream) = &proxy.target else {
+            let text = "\"health_check\" does not support variables in \"proxy_pass\"";
+            return Err(line.word.refuse(text));
+        };
+        let talk = match &line.test {
+            Some(name) => {
+                let talk = self.stream.talks.iter().find(|(it, _)| **it == **name);
+                let (_, talk) =
+                    talk.ok_or_else(|| name.refuse(format!("match \"{name}\" not found")))?;
+                Some(Arc::new(talk.clone()))
+            }
+            None => None,
+        };
+        let patience = scope.patience.timeout();
+        Ok(Check::of_stream(Arc::clone(upstream), line, patience, talk))
     }
 
     fn proxy(
