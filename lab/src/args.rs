@@ -7,10 +7,12 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     load::{self, Load},
+    report,
     shop::{self, Data, Seed},
     up, with_data,
 };
 
+mod experiment;
 mod simulate;
 
 /// Where the shop listens unless told otherwise.
@@ -71,6 +73,20 @@ enum Subject {
         #[arg(long)]
         csv: Option<PathBuf>,
     },
+    /// Compares policies before a real shop on this machine
+    Experiment(Box<experiment::Run>),
+    /// Makes one page of folders that experiments and simulations have kept, or of files of Locust
+    Report {
+        /// Folders, `*_stats.csv` or HTML reports of Locust
+        #[arg(required = true)]
+        sources: Vec<PathBuf>,
+        /// Compares the second of two folders with the first, policy by policy
+        #[arg(long)]
+        compare: bool,
+        /// The page [default: report.html in the last folder]
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Compares policies in a model of servers and requests
     Simulate(Box<simulate::Simulate>),
     /// Runs a command, such as the tests, with `TEST_DATABASE_URL` of a private MariaDB
@@ -86,10 +102,15 @@ impl Args {
     pub fn run(self, out: &mut impl Write) -> Result<()> {
         match self.command {
             Subject::Up { replicas, policy, data, seed, port } => {
-                up::run(&shop::Plan { replicas, policy, data, seed, port }, out)
+                let variables = Vec::new();
+                up::run(&shop::Plan { replicas, policy, data, seed, port, variables }, out)
             }
             Subject::Load { users, rate, time, script, shop, admin, csv } => {
                 load::run(&Load { users, rate, time, script, shop, admin, csv }, out)
+            }
+            Subject::Experiment(it) => it.run(out),
+            Subject::Report { sources, compare, out: page } => {
+                report::run(&sources, compare, page, out).map(|_| ())
             }
             Subject::Simulate(it) => it.run(out),
             Subject::Data { command } => with_data::run(&command),

@@ -2,18 +2,21 @@
 //!
 //! Reading order: [`args`] is what may be asked; [`up`] shows a [`shop`], which is made of
 //! [`process`]es, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it users and reads its
-//! [`metrics`]. [`simulate`] compares policies in a model, [`sim`], by a
-//! [`scenario`]; [`stats`] says how sure it is and [`record`] keeps what was seen.
+//! [`metrics`]. [`experiment`] measures policies with it. [`simulate`] compares policies in a model, [`sim`], by a
+//! [`scenario`]; [`stats`] says how sure it is and [`record`] keeps what was seen, of which
+//! [`report`] makes a page.
 
 pub mod args;
 pub mod configs;
 pub mod csv;
 pub mod data_services;
+pub mod experiment;
 pub mod http;
 pub mod load;
 pub mod metrics;
 pub mod process;
 pub mod record;
+pub mod report;
 pub mod scenario;
 pub mod shop;
 pub mod signals;

@@ -1,15 +1,17 @@
 //! What is kept of a campaign, so that reports can be made from it at any time?
 //!
-//! A folder of text: `about.json` says what was run, `raw.csv` has one row per policy, load and repeat,
-//! `histogram.csv` the distributions and `series.csv` the load of each server over time. A folder is
+//! A folder of text: `about.json` says what was run, `raw.csv` has one row per policy, load, repeat and
+//! endpoint, `histogram.csv` the distributions, `series.csv` the load of each server over time,
+//! `timeline.csv` what users met second by second and `errors.csv` what they were told. A folder is
 //! written once and never changed; `lab report` reads it and runs nothing.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{collections::BTreeMap, env, path::Path};
 
-use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{csv, stats::histogram::Histogram};
+use crate::stats::histogram::Histogram;
+
+mod files;
 
 /// What was run.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -24,24 +26,26 @@ pub struct About {
     pub facts: BTreeMap<String, String>,
 }
 
-/// What one repeat of a policy at a load says; times in seconds, not a number where nothing was seen.
-#[derive(Clone, Debug, PartialEq)]
+/// What one repeat of a policy at a load says; times in seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
-    /// What the load is called.
+    /// What the load is called, and the pool if there are several.
     pub load: String,
     /// The policy as it was asked for.
     pub policy: String,
     /// Number of the repeat; the same number met the same requests under every policy.
     pub repeat: u64,
+    /// `POST /orders` and so on; empty for all of them together.
+    pub endpoint: String,
     /// Empty, or why the repeat must not be used.
     pub invalid: String,
-    /// Figures in the order of [`FIGURES`].
-    pub figures: [f64; FIGURES.len()],
+    /// Figures by their name; what was not seen has none.
+    pub figures: BTreeMap<String, f64>,
     /// Share of the attempts that each server got.
     pub shares: Vec<f64>,
 }
 
-/// The figures of a row.
+/// The figures of a row that every kind of run has, in the order in which people want them.
 pub const FIGURES: [&str; 12] = [
     "answered",
     "failed",
@@ -60,9 +64,61 @@ pub const FIGURES: [&str; 12] = [
 impl Row {
     /// A figure by its name.
     pub fn figure(&self, name: &str) -> Option<f64> {
-        let place = FIGURES.iter().position(|it| *it == name)?;
-        self.figures.get(place).copied().filter(|it| it.is_finite())
+        self.figures.get(name).copied()
     }
+
+    /// Keeps a figure, unless it is none.
+    pub fn set(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.figures.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Keeps the mean and the usual quantiles of answered requests.
+    pub fn set_times(&mut self, times: &Histogram) {
+        self.set("mean", times.mean().unwrap_or(f64::NAN));
+        let quantiles = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)];
+        for (name, share) in quantiles {
+            self.set(name, times.quantile(share).unwrap_or(f64::NAN));
+        }
+        if 0 < times.count() {
+            self.set("max", times.most());
+        }
+    }
+}
+
+/// What users met in one second of one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tick {
+    /// As in [`Row`].
+    pub load: String,
+    /// As in [`Row`].
+    pub policy: String,
+    /// As in [`Row`].
+    pub repeat: u64,
+    /// Seconds from the start of the run.
+    pub second: u32,
+    /// Users at that time, 0 in an open loop.
+    pub users: u32,
+    /// Requests that ended with the expected answer.
+    pub ok: u32,
+    /// Requests that did not.
+    pub failed: u32,
+}
+
+/// A text that users were given in the place of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Complaint {
+    /// As in [`Row`].
+    pub load: String,
+    /// As in [`Row`].
+    pub policy: String,
+    /// How often.
+    pub times: u64,
+    /// `POST /orders` and so on.
+    pub endpoint: String,
+    /// The text.
+    pub text: String,
 }
 
 /// All that is kept.
@@ -76,6 +132,10 @@ pub struct Record {
     pub histogram: Vec<(String, String, f64, u64)>,
     /// `(load, policy, seconds from the start, requests on each server)`.
     pub series: Vec<(String, String, f64, Vec<u32>)>,
+    /// What users met, second by second.
+    pub timeline: Vec<Tick>,
+    /// What users were told.
+    pub errors: Vec<Complaint>,
 }
 
 /// The command line of this process, without the folders of the program.
@@ -106,97 +166,34 @@ impl Record {
         }
     }
 
-    /// Writes the folder, which must not hold a record yet.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        ensure!(
-            !folder.join("about.json").exists(),
-            "{} holds a record already, and records are never changed",
-            folder.display()
-        );
-        fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
-        let mut heading = vec!["load", "policy", "repeat", "invalid"];
-        heading.extend(FIGURES);
-        heading.push("shares");
-        let mut raw = csv::line(&heading);
-        for it in &self.rows {
-            let mut fields =
-                vec![it.load.clone(), it.policy.clone(), it.repeat.to_string(), it.invalid.clone()];
-            fields.extend(it.figures.iter().map(ToString::to_string));
-            fields.push(joined(&it.shares));
-            raw += &csv::line(&fields);
-        }
-        let mut histogram = csv::line(&["load", "policy", "up_to_seconds", "times"]);
-        for (load, policy, upper, count) in &self.histogram {
-            histogram += &csv::line(&[load, policy, &upper.to_string(), &count.to_string()]);
-        }
-        let mut series = csv::line(&["load", "policy", "second", "in_flight"]);
-        for (load, policy, second, counts) in &self.series {
-            series += &csv::line(&[load, policy, &second.to_string(), &joined(counts)]);
-        }
-        let about = serde_json::to_string_pretty(&self.about)? + "\n";
-        for (name, text) in [
-            ("raw.csv", raw),
-            ("histogram.csv", histogram),
-            ("series.csv", series),
-            ("about.json", about),
-        ] {
-            fs::write(folder.join(name), text)
-                .with_context(|| format!("{name} of {}", folder.display()))?;
-        }
-        Ok(())
+    /// The loads in the order of the rows.
+    pub fn loads(&self) -> Vec<&str> {
+        distinct(self.rows.iter().map(|it| it.load.as_str()))
     }
 
-    /// Reads the folder.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let text = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).with_context(|| format!("{}", path.display()))
-        };
-        let about = serde_json::from_str(&text("about.json")?).context("about.json")?;
-        let mut record = Self { about, ..Self::default() };
-        for it in csv::records(&text("raw.csv")?).iter().skip(1) {
-            record.rows.push(row(it).with_context(|| format!("raw.csv: {}", it.join(",")))?);
-        }
-        for it in csv::records(&text("histogram.csv")?).iter().skip(1) {
-            let read = |it: &[String]| {
-                Some((
-                    it[0].clone(),
-                    it[1].clone(),
-                    it.get(2)?.parse().ok()?,
-                    it.get(3)?.parse().ok()?,
-                ))
-            };
-            record.histogram.push(read(it).context("histogram.csv")?);
-        }
-        for it in csv::records(&text("series.csv")?).iter().skip(1) {
-            let read = |it: &[String]| {
-                Some((it[0].clone(), it[1].clone(), it.get(2)?.parse().ok()?, split(it.get(3)?)?))
-            };
-            record.series.push(read(it).context("series.csv")?);
-        }
-        Ok(record)
+    /// The policies that were tried at a load, in the order of the rows.
+    pub fn policies(&self, load: &str) -> Vec<&str> {
+        distinct(self.rows.iter().filter(|it| it.load == load).map(|it| it.policy.as_str()))
+    }
+
+    /// The valid repeats of a policy at a load, of one endpoint or of all together.
+    pub fn valid(&self, load: &str, policy: &str, endpoint: &str) -> Vec<&Row> {
+        self.rows
+            .iter()
+            .filter(|it| it.load == load && it.policy == policy && it.endpoint == endpoint)
+            .filter(|it| it.invalid.is_empty())
+            .collect()
     }
 }
 
-fn row(fields: &[String]) -> Option<Row> {
-    let numbers = fields.get(4..4 + FIGURES.len())?;
-    let numbers: Vec<f64> = numbers.iter().map(|it| it.parse().ok()).collect::<Option<_>>()?;
-    Some(Row {
-        load: fields[0].clone(),
-        policy: fields[1].clone(),
-        repeat: fields[2].parse().ok()?,
-        invalid: fields[3].clone(),
-        figures: numbers.try_into().ok()?,
-        shares: split(fields.get(4 + FIGURES.len())?)?,
-    })
-}
-
-fn joined<T: ToString>(values: &[T]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-fn split<T: std::str::FromStr>(text: &str) -> Option<Vec<T>> {
-    text.split(' ').filter(|it| !it.is_empty()).map(|it| it.parse().ok()).collect()
+fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for it in values {
+        if !seen.contains(&it) {
+            seen.push(it);
+        }
+    }
+    seen
 }
 
 #[cfg(test)]
@@ -207,17 +204,28 @@ mod tests {
     fn a_record_is_read_as_it_was_written_and_never_changed() {
         let mut times = Histogram::default();
         (1..1000).for_each(|it| times.record(it * 1_000_000));
+        let mut row = Row {
+            load: "0.8".to_owned(),
+            policy: "sq:d=2,replace=true".to_owned(),
+            repeat: 1,
+            shares: vec![0.25, 0.75],
+            ..Row::default()
+        };
+        row.set_times(&times);
+        row.set("lag_p99", 0.001);
+        row.set("jain", f64::NAN);
+        let part =
+            Row { endpoint: "GET /a,b".to_owned(), invalid: "late".to_owned(), ..row.clone() };
         let mut record = Record {
             about: About { title: "A".to_owned(), ..About::default() },
-            rows: vec![Row {
-                load: "0.8".to_owned(),
-                policy: "sq:d=2,replace=true".to_owned(),
-                repeat: 1,
-                invalid: String::new(),
-                figures: [0.1; FIGURES.len()],
-                shares: vec![0.25, 0.75],
-            }],
+            rows: vec![row, part, Row { policy: "none".to_owned(), ..Row::default() }],
             series: vec![("0.8".to_owned(), "sq".to_owned(), 0.5, vec![1, 0])],
+            timeline: vec![Tick { second: 3, users: 4, ok: 5, failed: 6, ..Tick::default() }],
+            errors: vec![Complaint {
+                times: 7,
+                text: "no, \"never\"".to_owned(),
+                ..Complaint::default()
+            }],
             ..Record::default()
         };
         record.add_histogram("0.8", "sq", &times);

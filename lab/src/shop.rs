@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::{
@@ -26,7 +27,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Where the store keeps its data.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Data {
     /// One SQLite file for all replicas, a cache in each.
     Embedded,
@@ -35,7 +37,8 @@ pub enum Data {
 }
 
 /// Which data the shop starts with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Seed {
     /// Three users, four products, no orders.
     Small,
@@ -57,6 +60,8 @@ pub struct Plan {
     /// The port of the shop on 127.0.0.1, the admin listener takes the next one; 0 takes two free
     /// ports.
     pub port: u16,
+    /// Variables of the store beside those that say where it and its data are, such as `STORE_STAGE`.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// A running shop; everything in it ends with this guard.
@@ -104,6 +109,7 @@ impl Shop {
         let folder = tempfile::Builder::new().prefix("lab-up-").tempdir()?;
         let (services, mut environment) = start_services(plan.data, folder.path())?;
         environment.push(("STORE_REPLICAS", plan.replicas.to_string()));
+        environment.extend(plan.variables.iter().cloned());
         seed(&store, plan.seed, &environment, folder.path(), go_on)?;
 
         let count = usize::from(plan.replicas.get());
@@ -207,6 +213,11 @@ impl Drop for Shop {
 }
 
 impl Replica {
+    /// The process id, for signals and `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     fn wait_until_ready(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
         let address = self.address;
         self.process.wait_until_ready(DEADLINE, || {

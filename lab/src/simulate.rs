@@ -143,29 +143,26 @@ fn row(load: &str, subject: &Subject, repeat: u64, run: &Run) -> Row {
     let answered = run.ends[End::Answered as usize] as f64;
     let failed = run.ends.iter().sum::<u64>() as f64 - answered + run.unfinished as f64;
     let all = run.placed.iter().sum::<u64>().max(1) as f64;
-    let at = |share| run.times.quantile(share).unwrap_or(f64::NAN);
     let whole = run.ends.iter().sum::<u64>() as f64 / run.length.max(1e-9);
-    Row {
+    let mut row = Row {
         load: load.to_owned(),
         policy: subject.name(),
         repeat,
-        invalid: String::new(),
-        figures: [
-            answered,
-            failed,
-            run.retries as f64,
-            whole,
-            run.times.mean().unwrap_or(f64::NAN),
-            at(0.5),
-            at(0.9),
-            at(0.95),
-            at(0.99),
-            at(0.999),
-            run.times.most(),
-            stats::jain(&run.busy).unwrap_or(f64::NAN),
-        ],
         shares: run.placed.iter().map(|it| *it as f64 / all).collect(),
+        ..Row::default()
+    };
+    row.set_times(&run.times);
+    let jain = stats::jain(&run.busy).unwrap_or(f64::NAN);
+    for (name, value) in [
+        ("answered", answered),
+        ("failed", failed),
+        ("retries", run.retries as f64),
+        ("per_second", whole),
+        ("jain", jain),
+    ] {
+        row.set(name, value);
     }
+    row
 }
 
 fn show(subjects: &[Subject], rows: &[Row], out: &mut impl Write) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What do repeated runs say, and how sure is it?
 
 pub mod histogram;
+pub mod interval;
 
 /// A mean over replications with the half-width of its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]

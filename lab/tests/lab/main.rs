@@ -2,6 +2,7 @@
 
 mod calibration;
 mod data_services;
+mod experiment;
 mod replay;
 mod tidy;
 mod up;

@@ -59,6 +59,7 @@ fn shop(replicas: u8, data: Data) -> Shop {
         data,
         seed: Seed::Small,
         port: 0,
+        variables: Vec::new(),
     };
     Shop::start(&plan, &|| Ok(())).unwrap()
 }

@@ -1,0 +1,85 @@
+//! How are numbers written for people?
+
+use crate::stats::interval::Interval;
+
+/// What times are shown in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unit {
+    /// Milliseconds, for real servers.
+    Millis,
+    /// Seconds, which in a model may be mean service times.
+    Seconds,
+}
+
+impl Unit {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Millis => "ms",
+            Self::Seconds => "s",
+        }
+    }
+
+    /// A number of seconds in this unit.
+    pub(crate) fn of(self, seconds: f64) -> f64 {
+        match self {
+            Self::Millis => seconds * 1e3,
+            Self::Seconds => seconds,
+        }
+    }
+
+    /// A time with its unit.
+    pub(crate) fn write(self, seconds: f64) -> String {
+        format!("{} {}", short(self.of(seconds)), self.name())
+    }
+
+    /// A mean with its interval.
+    pub(crate) fn interval(self, it: Option<Interval>) -> String {
+        let scaled = |it: Interval| Interval {
+            mean: self.of(it.mean),
+            low: self.of(it.low),
+            high: self.of(it.high),
+        };
+        interval(it.map(scaled))
+    }
+}
+
+/// A number with three digits that mean something.
+pub(crate) fn short(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        _ if !value.is_finite() => "unknown".to_owned(),
+        _ if size < 1e-12 => "0".to_owned(),
+        _ if size < 0.1 => format!("{value:.4}"),
+        _ if size < 1.0 => format!("{value:.3}"),
+        _ if size < 10.0 => format!("{value:.2}"),
+        _ if size < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// A mean with its interval, or why there is none.
+pub(crate) fn interval(it: Option<Interval>) -> String {
+    match it {
+        None => "-".to_owned(),
+        Some(it) if !it.low.is_finite() => format!("{} (one repeat)", short(it.mean)),
+        Some(it) => format!("{} ({} to {})", short(it.mean), short(it.low), short(it.high)),
+    }
+}
+
+/// A share as a percentage without its sign.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_that_mean_something() {
+        let shown = [0.0, 0.012_34, 0.1234, 1.234, 12.34, 123.4, 12_345.6, f64::NAN].map(short);
+        assert_eq!(shown, ["0", "0.0123", "0.123", "1.23", "12.3", "123", "12346", "unknown"]);
+        assert_eq!(Unit::Millis.write(-0.0021), "-2.10 ms");
+    }
+}
