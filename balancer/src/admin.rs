@@ -1,7 +1,8 @@
 //! What does the balancer say of itself, and to whom?
 //!
 //! To whoever reaches the address of `--admin`, over a server of its own: a proxy that is busy, or
-//! whose workers hang, still answers here. Nothing can be changed through it.
+//! whose workers hang, still answers here. What can be changed through it is changed by whoever knows
+//! the token of `--admin-token-file`; without one, nothing is.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,11 +23,14 @@ use crate::engine::Shared;
 
 use self::watch::Watch;
 
+pub use self::token::Token;
+
 mod api;
 mod body;
 mod events;
 mod page;
 mod route;
+mod token;
 pub mod view;
 mod watch;
 
@@ -36,8 +40,18 @@ const CONNECTIONS: usize = 64;
 /// From the first wait to the end of a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Answers on a listener until dropped. Needs a runtime with I/O and time.
-pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
+/// What every answer is made of.
+#[derive(Debug)]
+struct Desk {
+    watch: Arc<Watch>,
+    shared: Arc<Shared>,
+    /// Who may change something, `None` for nobody.
+    token: Option<Token>,
+}
+
+/// Answers on a listener until dropped; whoever knows the token may change something. Needs a
+/// runtime with I/O and time.
+pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, token: Option<Token>) {
     let listener =
         match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
             Ok(listener) => listener,
@@ -46,8 +60,9 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
                 return;
             }
         };
-    let watch = Arc::new(Watch::new(Arc::clone(&shared)));
+    let watch = Arc::new(Watch::new(Arc::clone(&shared), token.is_some()));
     let keeper = Arc::clone(&watch);
+    let desk = Arc::new(Desk { watch, shared, token });
     // Ends with the listener.
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { keeper.keep().await });
@@ -56,9 +71,9 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
         let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (shared, watch) = (Arc::clone(&shared), Arc::clone(&watch));
+                let desk = Arc::clone(&desk);
                 tokio::spawn(async move {
-                    connection(stream, &watch, &shared).await;
+                    connection(stream, &desk).await;
                     drop(place);
                 });
             }
@@ -76,11 +91,10 @@ async fn wait_after(error: &io::Error) {
     }
 }
 
-async fn connection(stream: TcpStream, watch: &Arc<Watch>, shared: &Shared) {
+async fn connection(stream: TcpStream, desk: &Desk) {
     let local = stream.local_addr().map_or(IpAddr::from([0; 4]), |it| it.ip());
-    let service = service_fn(|it: Request<Incoming>| {
-        let response = route::answer(&it, watch, shared, local);
-        async move { Ok::<_, Infallible>(response) }
+    let service = service_fn(async |it: Request<Incoming>| {
+        Ok::<_, Infallible>(route::answer(it, desk, local).await)
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

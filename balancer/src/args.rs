@@ -66,6 +66,8 @@ pub struct Args {
     pub globals: Option<String>,
     /// `--admin`: where metrics and status are served.
     pub admin: Option<SocketAddr>,
+    /// `--admin-token-file`: what has to be told there by whoever changes something.
+    pub admin_token_file: Option<PathBuf>,
     /// `--strict`: nginx's words alone, and names that do not resolve are errors.
     pub strict: bool,
 }
@@ -139,6 +141,11 @@ impl Args {
                     address.map_err(|_| format!("invalid address \"{value}\" in \"--admin\""))?,
                 );
             }
+            ("admin-token-file", value) => {
+                let value = value.map(str::to_owned).or_else(|| words.next());
+                let value = value.ok_or("option \"--admin-token-file\" requires file name")?;
+                self.admin_token_file = Some(value.into());
+            }
             ("strict", None) => self.strict = true,
             _ => return Err(format!("invalid option: \"--{name}\"")),
         }
@@ -186,6 +193,7 @@ mod tests {
         check("-s", "option \"-s\" requires parameter");
         check("-s nope", "invalid option: \"-s nope\"");
         check("--admin nope", "invalid address \"nope\" in \"--admin\"");
+        check("--admin-token-file", "option \"--admin-token-file\" requires file name");
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
     listeners.drop_inherited();
     version::tell_log();
     let admin = open_admin(args)?;
+    let token = read_token(args)?;
     let user = configuration.process.serves_as().map_err(|text| {
         emerg(&text);
         Refused
@@ -158,7 +159,7 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
     background.spawn(upstream::resolve::follow(Arc::clone(&shared)));
     background.spawn(upstream::check::follow(Arc::clone(&shared)));
     if let Some(listener) = admin {
-        background.spawn(admin::serve(listener, Arc::clone(&shared)));
+        background.spawn(admin::serve(listener, Arc::clone(&shared), token));
     }
     let shutdown_timeout = configuration.process.worker_shutdown_timeout;
     let mut process = Process {
@@ -223,6 +224,15 @@ fn open_admin(args: &Args) -> Result<Option<std::net::TcpListener>, Refused> {
     });
     listener.map(Some).map_err(|error| {
         emerg(&format!("bind() to {address} of \"--admin\" failed {}", os_text(&error)));
+        Refused
+    })
+}
+
+fn read_token(args: &Args) -> Result<Option<admin::Token>, Refused> {
+    let Some(path) = &args.admin_token_file else { return Ok(None) };
+    admin::Token::read(path).map(Some).map_err(|error| {
+        let path = path.display();
+        emerg(&format!("\"{path}\" of \"--admin-token-file\" is no token {}", os_text(&error)));
         Refused
     })
 }

@@ -148,7 +148,8 @@ pub struct Upstream {
     pub key: ArcSwapOption<Template>,
     /// How clients are bound to servers, `None` where they are not.
     pub sticky: Option<Sticky>,
-    is_stream: bool,
+    /// Whether it is one of `stream`.
+    pub is_stream: bool,
     chooser: Mutex<Chooser>,
     roster: Mutex<Roster>,
     /// The health checks of its servers; set once, when its configuration comes into force.

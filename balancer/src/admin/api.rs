@@ -12,8 +12,10 @@ use super::view::{Group, View};
 
 use self::refusal::Refusal;
 
+mod line;
 pub(super) mod refusal;
 mod shape;
+pub(super) mod write;
 
 /// The version whose paths and fields these are.
 const VERSION: &str = "9";
@@ -31,11 +33,8 @@ pub(super) struct Asked<'a> {
 
 /// What is there, as JSON.
 pub(super) fn read(asked: &Asked<'_>, view: &View) -> Result<Value, Refusal> {
-    let words: Vec<Cow<'_, str>> = asked.path.split('/').map(plain).collect();
-    let mut words: Vec<&str> = words.iter().map(|it| &**it).collect();
-    if words.last().is_some_and(|it| it.is_empty()) {
-        words.pop();
-    }
+    let words = words(asked.path);
+    let words: Vec<&str> = words.iter().map(|it| &**it).collect();
     let (version, words) = match words.as_slice() {
         [] => return Ok(json!([9])),
         [version, words @ ..] => (*version, words),
@@ -118,6 +117,12 @@ impl<'a> Fields<'a> {
             }
         }
     }
+}
+
+/// The words of a path, without its escapes and without an empty last one.
+fn words(path: &str) -> Vec<Cow<'_, str>> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.split('/').filter(|_| !path.is_empty()).map(plain).collect()
 }
 
 /// A word of a path without its escapes.

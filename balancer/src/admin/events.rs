@@ -33,7 +33,8 @@ pub(super) fn stream(watch: &Arc<Watch>) -> Option<Body> {
             if !changed {
                 return;
             }
-            let event = match (Live { view: &watch.view() }).render() {
+            let event = match (Live { view: &watch.view(), can_change: watch.can_change }).render()
+            {
                 Ok(html) => event(&html),
                 Err(error) => {
                     tracing::error!(%error, "The page cannot be written: {error}");

@@ -23,12 +23,14 @@ pub(super) struct Page<'a> {
 #[template(path = "live.html")]
 pub(super) struct Live<'a> {
     pub(super) view: &'a View,
+    /// Whether whoever knows the token may change something.
+    pub(super) can_change: bool,
 }
 
 impl<'a> Page<'a> {
     /// The page of a view.
-    pub(super) fn of(view: &'a View) -> Self {
-        Self { version: view.version, live: Live { view } }
+    pub(super) fn of(view: &'a View, can_change: bool) -> Self {
+        Self { version: view.version, live: Live { view, can_change } }
     }
 }
 
@@ -112,6 +114,21 @@ impl Live<'_> {
     /// The shape and color of something that happened.
     fn mark(event: &Happening) -> (&'static str, char) {
         if event.is_bad { ("bad", '▲') } else { ("up", '●') }
+    }
+
+    /// Where a group is changed.
+    fn path(group: &Group) -> String {
+        let mut path =
+            format!("/api/9/{}/upstreams/", if group.is_stream { "stream" } else { "http" });
+        for byte in group.zone.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                    path.push(char::from(byte));
+                }
+                _ => path.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        path
     }
 
     /// A group's name, and that it is one of `stream`.

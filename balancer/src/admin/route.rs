@@ -1,33 +1,43 @@
 //! What can be asked for, and what is answered.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use askama::Template;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 
+use super::Desk;
 use super::api::refusal::Refusal;
+use super::api::write::{self, Done};
 use super::api::{self, Asked};
 use super::body::Body;
 use super::events;
 use super::page::Page;
 use super::view::View;
-use super::watch::Watch;
-use crate::engine::Shared;
 use crate::metrics::{self, Format};
 
+/// The most bytes of a change; a `server` line is far shorter.
+const LONGEST_CHANGE: usize = 16 * 1024;
+
 /// The answer to a request.
-pub(super) fn answer<B>(
-    request: &Request<B>,
-    watch: &Arc<Watch>,
-    shared: &Shared,
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    desk: &Desk,
     local: IpAddr,
 ) -> Response<Body> {
     let (method, path) = (request.method(), request.uri().path());
     let api = path.strip_prefix("/api/").filter(|it| *it != "status");
     if let Some(path) = api {
-        return api_answer(method, &Asked { path, query: request.uri().query(), local }, shared);
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return change(request, desk).await;
+        }
+        let asked = Asked { path, query: request.uri().query(), local };
+        let (status, json) = api::answer(&asked, &View::read(&desk.shared));
+        return response(status, JSON, json.to_string());
     }
     let Some(route) = Route::find(path) else {
         return response(StatusCode::NOT_FOUND, TEXT, "not found\n");
@@ -37,12 +47,12 @@ pub(super) fn answer<B>(
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
-    if route == Route::Health && shared.is_stopping() {
+    if route == Route::Health && desk.shared.is_stopping() {
         return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n");
     }
     let accept = request.headers().get(ACCEPT).and_then(|it| it.to_str().ok());
     let format = Format::wanted(request.uri().query(), accept);
-    match route.body(watch, shared, format) {
+    match route.body(desk, format) {
         Ok(Some(body)) => response(StatusCode::OK, route.content_type(format), body),
         Ok(None) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many watch\n"),
         Err(error) => {
@@ -52,13 +62,36 @@ pub(super) fn answer<B>(
     }
 }
 
-/// The answer to a request for what nginx's status API has.
-fn api_answer(method: &Method, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {
-    let (status, json) = match *method {
-        Method::GET | Method::HEAD => api::answer(asked, &View::read(shared)),
-        _ => Refusal::METHOD_DISABLED.answer(),
-    };
-    response(status, JSON, json.to_string())
+/// The answer to a request that would change something.
+async fn change(request: Request<Incoming>, desk: &Desk) -> Response<Body> {
+    match try_change(request, desk).await {
+        Ok(done) => {
+            let mut response = response(done.status, JSON, done.json.to_string());
+            let location = done.location.and_then(|it| HeaderValue::try_from(it).ok());
+            if let Some(location) = location {
+                response.headers_mut().insert(LOCATION, location);
+            }
+            response
+        }
+        Err(refusal) => {
+            let (status, json) = refusal.answer();
+            let mut response = response(status, JSON, json.to_string());
+            if status == StatusCode::UNAUTHORIZED {
+                let scheme = HeaderValue::from_static("Bearer realm=\"balancer\"");
+                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            }
+            response
+        }
+    }
+}
+
+async fn try_change(request: Request<Incoming>, desk: &Desk) -> Result<Done, Refusal> {
+    desk.token.as_ref().ok_or(Refusal::METHOD_DISABLED)?.check(request.headers())?;
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, LONGEST_CHANGE).collect().await;
+    let body = body.map_err(|_| Refusal::BODY)?.to_bytes();
+    let path = head.uri.path().trim_start_matches("/api/");
+    write::obey(&head.method, path, &body, &desk.shared)
 }
 
 /// What can be asked for.
@@ -71,6 +104,7 @@ enum Route {
     Health,
     Style,
     Script,
+    ChangeScript,
 }
 
 impl Route {
@@ -83,6 +117,7 @@ impl Route {
             "/health" => Some(Self::Health),
             "/assets/style.css" => Some(Self::Style),
             "/assets/live.js" => Some(Self::Script),
+            "/assets/change.js" => Some(Self::ChangeScript),
             _ => None,
         }
     }
@@ -95,25 +130,22 @@ impl Route {
             Self::Metrics => format.content_type(),
             Self::Health => TEXT,
             Self::Style => "text/css; charset=utf-8",
-            Self::Script => "text/javascript; charset=utf-8",
+            Self::Script | Self::ChangeScript => "text/javascript; charset=utf-8",
         }
     }
 
     /// What follows the head; `None` when it cannot be had now.
-    fn body(
-        self,
-        watch: &Arc<Watch>,
-        shared: &Shared,
-        format: Format,
-    ) -> anyhow::Result<Option<Body>> {
+    fn body(self, desk: &Desk, format: Format) -> anyhow::Result<Option<Body>> {
+        let watch = &desk.watch;
         Ok(Some(match self {
-            Self::Page => Page::of(&watch.view()).render()?.into(),
+            Self::Page => Page::of(&watch.view(), watch.can_change).render()?.into(),
             Self::Events => return Ok(events::stream(watch)),
             Self::Status => serde_json::to_vec(&watch.view())?.into(),
-            Self::Metrics => exposition(View::read(shared), format),
+            Self::Metrics => exposition(View::read(&desk.shared), format),
             Self::Health => "ok\n".into(),
             Self::Style => include_str!("../../assets/style.css").into(),
             Self::Script => include_str!("../../assets/live.js").into(),
+            Self::ChangeScript => include_str!("../../assets/change.js").into(),
         }))
     }
 }

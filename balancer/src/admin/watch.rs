@@ -27,6 +27,8 @@ const EVENTS: usize = 50;
 #[derive(Debug)]
 pub(super) struct Watch {
     shared: Arc<Shared>,
+    /// Whether whoever knows the token may change something.
+    pub(super) can_change: bool,
     memory: Mutex<Memory>,
     /// Says that there is something new, with its number.
     news: Sender<u64>,
@@ -41,8 +43,8 @@ struct Memory {
 }
 
 impl Watch {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, memory: Mutex::default(), news: watch::channel(0).0 }
+    pub(super) fn new(shared: Arc<Shared>, can_change: bool) -> Self {
+        Self { shared, can_change, memory: Mutex::default(), news: watch::channel(0).0 }
     }
 
     /// Looks again and again; never ends.

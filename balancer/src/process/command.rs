@@ -94,7 +94,8 @@ pub(crate) fn tell(problems: &[ConfError]) {
 }
 
 const USAGE: &str = "Usage: nginx [-?hvVtTq] [-s signal] [-p prefix]
-             [-e filename] [-c filename] [-g directives] [--admin address] [--strict]
+             [-e filename] [-c filename] [-g directives]
+             [--admin address [--admin-token-file filename]] [--strict]
 
 Options:
   -?,-h         : this help
@@ -109,6 +110,8 @@ Options:
   -c filename   : set configuration file (default: conf/nginx.conf)
   -g directives : set global directives out of configuration file
   --admin addr  : serve metrics and status on this address
+  --admin-token-file filename
+                : let whoever tells the token in this file change servers there
   --strict      : accept nginx's own words only, and no name that does not resolve
 ";
 

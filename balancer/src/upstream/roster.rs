@@ -94,7 +94,8 @@ impl Edit {
         self.route = later.route.clone().or(self.route.take());
     }
 
-    fn apply(&self, Server { terms, binding, .. }: &mut Server) {
+    /// Makes what is asked of a server different.
+    pub fn apply(&self, terms: &mut Terms, binding: &mut Binding) {
         terms.weight = self.weight.unwrap_or(terms.weight);
         terms.max_conns = self.max_conns.unwrap_or(terms.max_conns);
         terms.max_fails = self.max_fails.unwrap_or(terms.max_fails);
@@ -130,7 +131,7 @@ impl Roster {
         if !self.edits.is_empty() {
             for server in &mut servers {
                 if let Some(edit) = self.edits.get(&server.backend.address) {
-                    edit.apply(server);
+                    edit.apply(&mut server.terms, &mut server.binding);
                 }
             }
         }

@@ -355,8 +355,11 @@ impl Line {
     }
 }
 
+/// The port of a server that names none.
+pub const DEFAULT_PORT: u16 = 80;
+
 /// nginx's `NGX_HTTP_UPSTREAM_SID_LEN`.
-const LONGEST_ROUTE: usize = 32;
+pub const LONGEST_ROUTE: usize = 32;
 
 /// nginx needs eight pages.
 const SMALLEST_ZONE: u64 = 8 * 4096;

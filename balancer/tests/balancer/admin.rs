@@ -56,7 +56,7 @@ impl Admin {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(admin::serve(listener, Arc::clone(&shared)));
+        runtime.spawn(admin::serve(listener, Arc::clone(&shared), None));
         Self { address, shared, _runtime: runtime }
     }
 

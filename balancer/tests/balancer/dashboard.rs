@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::browser::Browser;
-use crate::support::{Balancer, Client, Origin, eventually, free_port, text};
+use crate::support::{Balancer, Client, Origin, TOKEN, eventually, free_port, text};
 
 /// Two groups: one with a server that answers, one that is full and one that is down.
 fn shop(origin: u16) -> Balancer {
@@ -176,6 +176,45 @@ fn the_page_can_be_read_in_both_themes_and_on_a_phone() {
     assert_eq!(browser.run(headings), true);
     release.send(()).unwrap();
     drop(held);
+}
+
+#[test]
+fn whoever_knows_the_token_drains_a_server_on_the_page() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (origin, _release) = origin();
+    let balancer = Balancer::start_changeable(&format!(
+        "upstream shop {{ server 127.0.0.1:{0}; server 127.0.0.2:{0}; }} \
+         server {{ listen PORT; location / {{ proxy_pass http://shop; }} }}",
+        origin.port
+    ));
+    browser.open(&balancer.admin_url("/"));
+    let state = "document.querySelector('tbody td[data-name=State]').textContent.trim()";
+    let click = |browser: &mut Browser, what: &str| {
+        browser.run(&format!("document.querySelector('{what}').click()"));
+    };
+    let answer = |browser: &mut Browser, text: &str| {
+        eventually("there is a question", || browser.run("ask.open") == true);
+        browser.run(&format!("answer.value = '{text}'"));
+        click(browser, "#ask button[value=go]");
+    };
+    click(&mut browser, "button[data-field=drain]");
+    answer(&mut browser, "a-token-that-is-not-it");
+    let refused = "!refusal.hidden && refusal.textContent === 'the token is not the right one'";
+    eventually("the wrong token is refused", || browser.run(refused) == true);
+    answer(&mut browser, TOKEN);
+    eventually("the server drains", || {
+        browser.run(state).as_str().is_some_and(|it| it.contains("draining"))
+    });
+    click(&mut browser, "button[data-field=policy]");
+    answer(&mut browser, "least_conn");
+    let policy = "document.querySelector('section p').textContent.includes('nginx-least-conn')";
+    eventually("the policy is another one", || browser.run(policy) == true);
+    click(&mut browser, "button[data-field=drain]");
+    eventually("the server is back", || {
+        browser.run(state).as_str().is_some_and(|it| it.contains("up"))
+    });
+    let least = browser.run(CONTRAST).as_f64().unwrap();
+    assert!(least >= 4.5, "contrast {least}");
 }
 
 #[test]

@@ -16,13 +16,10 @@ use crate::http::variable::compile;
 use crate::snapshot::Snapshot;
 use crate::upstream::member::{Lookup, Member, Place, Spot};
 use crate::upstream::resolve::Answers;
-use crate::upstream::rows::{Line, Settings};
+use crate::upstream::rows::{DEFAULT_PORT, Line, Settings};
 use crate::upstream::sticky::How;
 use crate::upstream::{self, Binding, Keepalive, Plan, Upstream, default_choices, dns};
 use crate::variable::Names;
-
-/// The port of a server that names none.
-const DEFAULT_PORT: u16 = 80;
 
 /// The groups of a configuration, as far as they have been asked for.
 pub(super) struct Groups<'a> {

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use super::{Client, PATIENCE, eventually, free_port};
 
+/// What has to be told to change something.
+pub(crate) const TOKEN: &str = "nobody-guesses-this";
+
 /// A running balancer that ends with this guard.
 #[derive(Debug)]
 pub(crate) struct Balancer {
@@ -33,16 +36,25 @@ impl Balancer {
 
     /// As [`Balancer::start`], with a number of workers.
     pub(crate) fn start_with(workers: u32, http: &str) -> Self {
+        Self::start_for(workers, http, None)
+    }
+
+    /// As [`Balancer::start`], and whoever tells [`TOKEN`] to the admin listener may change it.
+    pub(crate) fn start_changeable(http: &str) -> Self {
+        Self::start_for(1, http, Some(TOKEN))
+    }
+
+    fn start_for(workers: u32, http: &str, token: Option<&str>) -> Self {
         // A free port may be gone when it is used; another one then will do.
         for _ in 0..5 {
-            if let Some(balancer) = Self::try_start(workers, http) {
+            if let Some(balancer) = Self::try_start(workers, http, token) {
                 return balancer;
             }
         }
         panic!("no port is free")
     }
 
-    fn try_start(workers: u32, http: &str) -> Option<Self> {
+    fn try_start(workers: u32, http: &str, token: Option<&str>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let (port, admin) = (free_port(), free_port());
         let stderr = File::create(folder.path().join("stderr")).unwrap();
@@ -50,6 +62,11 @@ impl Balancer {
         command.arg("-c").arg("nginx.conf").arg("-p").arg(folder.path());
         command.args(["-e", "error.log", "-g", "daemon off;"]);
         command.arg("--admin").arg(format!("127.0.0.1:{admin}"));
+        if let Some(token) = token {
+            let file = folder.path().join("token");
+            fs::write(&file, format!("{token}\n")).unwrap();
+            command.arg("--admin-token-file").arg(file);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         fs::write(folder.path().join("nginx.conf"), configuration(workers, port, http)).unwrap();
         let child = command.spawn().unwrap();

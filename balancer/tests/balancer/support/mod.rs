@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::balancer::Balancer;
+pub(crate) use self::balancer::{Balancer, TOKEN};
 pub(crate) use self::client::{Answer, Client};
 pub(crate) use self::dns::{Dns, Says};
 pub(crate) use self::load::ask;
