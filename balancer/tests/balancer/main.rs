@@ -19,6 +19,7 @@ mod filters;
 mod leases;
 mod logs;
 mod mistakes;
+mod observe;
 mod picks;
 mod privilege;
 mod proxy;
