@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use self::choice::{
     Build, Compat, Connections, Indexes, LogFormat, Lookup, Migrate, Preset, Refresh, Reports,
-    Seed, Stage, StockSync,
+    Seed, ServerTiming, Stage, StockSync,
 };
 pub use self::database::Database;
 pub use self::redis::Redis;
@@ -26,6 +26,8 @@ use crate::domain::stock::StockPolicy;
 pub struct Config {
     /// Public listener.
     pub listen: SocketAddr,
+    /// Listener for the switches of the stage, if any.
+    pub admin: Option<Admin>,
     /// Value of `X-Store-Instance`.
     pub instance: String,
     /// Replicas that share the database; only the connection budget asks.
@@ -70,12 +72,30 @@ pub struct Config {
     pub graphql_depth: usize,
     /// Most fields of a GraphQL query.
     pub graphql_complexity: usize,
+    /// Do answers tell where their time went?
+    pub server_timing: ServerTiming,
     /// Runtime threads; `None` is one per CPU.
     pub workers: Option<usize>,
     /// Filter for the log, as `tracing` reads it.
     pub log: String,
     /// Shape of log lines.
     pub log_format: LogFormat,
+}
+
+/// Who may turn the switches of the stage, and where.
+#[derive(Clone)]
+pub struct Admin {
+    /// Where the listener is.
+    pub listen: SocketAddr,
+    /// What a caller has to know; does not print.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "***");
+        f.debug_struct("Admin").field("listen", &self.listen).field("token", &token).finish()
+    }
 }
 
 /// Limits of the database pool of one replica.
@@ -137,6 +157,7 @@ impl Config {
         let preset: Preset = read.choice("STORE_STAGE").unwrap_or_default();
         let config = Self {
             listen: listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 5000))),
+            admin: read_admin(&mut read),
             instance: read.header("STORE_INSTANCE").unwrap_or_else(|| host.to_owned()),
             replicas: read.number("STORE_REPLICAS", 1, 10_000).unwrap_or(1),
             pool: read_pool(&mut read),
@@ -180,6 +201,7 @@ impl Config {
             graphql_complexity: read
                 .number("STORE_GRAPHQL_COMPLEXITY", 1, 1_000_000)
                 .unwrap_or(500),
+            server_timing: read.choice("STORE_SERVER_TIMING").unwrap_or_default(),
             workers: read.number("STORE_WORKERS", 1, 1024),
             log: read.text("STORE_LOG").unwrap_or_else(|| "info".to_owned()),
             log_format: read.choice("STORE_LOG_FORMAT").unwrap_or_default(),
@@ -203,6 +225,16 @@ impl Config {
         }
         read.finish(config)
     }
+}
+
+fn read_admin(read: &mut Reader<'_>) -> Option<Admin> {
+    let listen = read.address("STORE_ADMIN_LISTEN")?;
+    let token = read.text("STORE_ADMIN_TOKEN");
+    if token.is_none() && !listen.ip().is_loopback() {
+        let reason = "needs STORE_ADMIN_TOKEN, or a loopback address";
+        read.refuse("STORE_ADMIN_LISTEN", &listen.to_string(), reason);
+    }
+    Some(Admin { listen, token })
 }
 
 fn read_pool(read: &mut Reader<'_>) -> Pool {

@@ -15,6 +15,7 @@ pub mod reports;
 pub mod stocks;
 pub mod users;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,13 +29,14 @@ pub(crate) use self::error::seconds;
 pub use self::link::{Link, Session, Tx};
 use crate::config::{Config, Connections, Database, Pool};
 use crate::metrics::Metrics;
+use crate::stage::Switches;
 
 /// The database of this replica: pools that connect when they are needed.
 #[derive(Debug)]
 pub struct Db {
     pools: Pools,
     limits: Pool,
-    connections: Connections,
+    switches: Arc<Switches>,
     metrics: Metrics,
     /// Set once the schema is there, cleared while the database does not answer.
     open: AtomicBool,
@@ -56,7 +58,11 @@ enum Pools {
 
 impl Db {
     /// Prepares the pools; opens nothing.
-    pub fn new(config: &Config, metrics: Metrics) -> Result<Self, sqlx::Error> {
+    pub fn new(
+        config: &Config,
+        switches: Arc<Switches>,
+        metrics: Metrics,
+    ) -> Result<Self, sqlx::Error> {
         let limits = config.pool;
         let pools = match &config.database {
             Database::Mysql(url) => {
@@ -87,13 +93,7 @@ impl Db {
             }
         };
         metrics.pool_max.set(i64::from(limits.max));
-        Ok(Self {
-            pools,
-            limits,
-            connections: config.stage.connections,
-            metrics,
-            open: AtomicBool::new(false),
-        })
+        Ok(Self { pools, limits, switches, metrics, open: AtomicBool::new(false) })
     }
 
     /// Lets requests through, or refuses them at once while there is nothing to wait for.
@@ -206,7 +206,7 @@ impl Db {
         pool: &MySqlPool,
         options: &MySqlConnectOptions,
     ) -> Result<PoolConnection<MySql>, DbError> {
-        match self.connections {
+        match self.switches.now().connections {
             Connections::Pool => self.pooled(pool).await,
             // A pool of one that ends with its connection: the login is paid for by this call alone.
             Connections::PerCall => {

@@ -1,10 +1,12 @@
 //! What does each line of the API do?
 
+pub mod docs;
 pub mod graphql;
 pub mod once;
 pub mod orders;
 pub mod products;
 pub mod reports;
+pub mod stage;
 pub mod status;
 pub mod stocks;
 pub mod users;

@@ -18,6 +18,14 @@ impl Json {
         Self(String::with_capacity(capacity))
     }
 
+    /// Writes any value, its keys sorted.
+    #[must_use]
+    pub fn of(value: &Value) -> Self {
+        let mut json = Self::default();
+        push_value(&mut json.0, value);
+        json
+    }
+
     /// Writes an object; the closure adds its fields in ascending order of their names.
     #[must_use]
     pub fn object(mut self, fields: impl FnOnce(&mut Fields<'_>)) -> Self {

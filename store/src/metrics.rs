@@ -12,7 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::config::Config;
+use crate::config::{Config, Stage};
+use crate::domain::stock::StockPolicy;
 
 mod process;
 
@@ -25,6 +26,9 @@ pub type One = [(&'static str, &'static str); 1];
 pub type Two = [(&'static str, &'static str); 2];
 /// Three of them.
 pub type Three = [(&'static str, &'static str); 3];
+
+/// All switches.
+pub type Seven = [(&'static str, &'static str); 7];
 
 /// Makes the histograms of a family, all with the same buckets.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +91,7 @@ pub struct Metrics {
     pub ready: Family<One, Gauge>,
     /// Panics caught.
     pub panics: Counter,
+    stage: Family<Seven, Gauge>,
 }
 
 /// The handles together with the registry that prints them.
@@ -173,8 +178,12 @@ impl Registered {
             ),
             ready: gauges(&mut registry, "store_ready", "1 where a readiness check passes"),
             panics: counter(&mut registry, "store_panics", "Requests that panicked"),
+            stage: Family::default(),
         };
-        register_facts(&mut registry, config);
+        let stage = metrics.stage.clone();
+        registry.register("store_stage_info", "Switches of this instance", stage);
+        metrics.show_stage(config, config.stage);
+        register_build(&mut registry);
         registry.register_collector(Box::new(process::Collector));
         Self { registry, metrics }
     }
@@ -192,30 +201,28 @@ impl Metrics {
     pub fn phase(&self, phase: &'static str, took: Duration) {
         self.phases.get_or_create(&[("phase", phase)]).observe(took.as_secs_f64());
     }
-}
 
-fn register_facts(registry: &mut Registry, config: &Config) {
-    let stage: Family<[(&'static str, &'static str); 7], Gauge> = Family::default();
-    let (now, stock) = (config.stage, config.stock);
-    stage
-        .get_or_create(&[
+    /// Shows how the switches stand, in place of how they stood.
+    pub fn show_stage(&self, config: &Config, now: Stage) {
+        let stock = match config.stock {
+            StockPolicy::AllowNegative => "allow_negative",
+            StockPolicy::Enforce => "enforce",
+        };
+        let labels = [
             ("stage", now.name),
             ("lookup", now.lookup.word()),
             ("reports", now.reports.word()),
             ("stock_sync", now.stock_sync.word()),
             ("connections", now.connections.word()),
-            (
-                "stock",
-                if stock == crate::domain::stock::StockPolicy::Enforce {
-                    "enforce"
-                } else {
-                    "allow_negative"
-                },
-            ),
+            ("stock", stock),
             ("compat", config.compat.word()),
-        ])
-        .set(1);
-    registry.register("store_stage_info", "Switches of this instance", stage);
+        ];
+        self.stage.clear();
+        self.stage.get_or_create(&labels).set(1);
+    }
+}
+
+fn register_build(registry: &mut Registry) {
     let build: Family<Two, Gauge> = Family::default();
     let commit = option_env!("STORE_COMMIT").unwrap_or("unknown");
     build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("commit", commit)]).set(1);

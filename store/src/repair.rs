@@ -63,6 +63,11 @@ impl Queue {
         self.push(Repair::Order(id));
     }
 
+    /// A stock level that Redis lacks.
+    pub fn stock(&self, id: ProductId) {
+        self.push(Repair::Stock(id));
+    }
+
     /// Everything recent must be looked at.
     pub fn sweep(&self) {
         // Relaxed: the worker is woken through `wake`, which orders the two.
@@ -119,7 +124,7 @@ impl Queue {
 /// Tells Redis about an order that was committed.
 pub async fn placed(app: &App, id: OrderId, order: &PricedOrder, stocks: &[StockRow]) {
     let Some(redis) = &app.cache.redis else { return };
-    if app.config.stage.stock_sync == StockSync::Scan
+    if app.stage().stock_sync == StockSync::Scan
         && let Err(failure) = walk(app, stocks).await
     {
         tracing::debug!("The walk through all keys ended early: {failure:#}");
@@ -176,6 +181,11 @@ pub async fn fill(app: &App) -> Result<()> {
         Some(redis) => fill::run(app, redis).await,
         None => Ok(()),
     }
+}
+
+/// Fills Redis unless that was done before.
+pub async fn fill_once(app: &App, redis: &Redis) -> Result<()> {
+    if rows::is_filled(redis).await? { Ok(()) } else { fill::run(app, redis).await }
 }
 
 /// Works until the program ends.

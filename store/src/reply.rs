@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -13,6 +14,10 @@ use crate::json::{Fields, Json};
 
 /// An answer that lacks only the headers every answer has.
 pub type Reply = Response<Body>;
+
+/// How long the parts of a request took, where a handler noted it; travels with its reply.
+#[derive(Clone, Debug, Default)]
+pub struct Phases(pub Vec<(&'static str, Duration)>);
 
 /// Says whether a report was remembered.
 pub const X_STORE_CACHE: HeaderName = HeaderName::from_static("x-store-cache");

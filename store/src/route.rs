@@ -18,6 +18,10 @@ pub enum Route {
     Ready,
     /// What does it count?
     Metrics,
+    /// What does the API look like, for programs?
+    OpenApi,
+    /// And for people?
+    Docs,
     /// Place an order.
     CreateOrder,
     /// Show an order.
@@ -56,6 +60,8 @@ const TABLE: &[(&str, &[(Method, Make)])] = &[
     ("/ready", &[(Method::GET, |_| Route::Ready)]),
     ("/readyz", &[(Method::GET, |_| Route::Ready)]),
     ("/metrics", &[(Method::GET, |_| Route::Metrics)]),
+    ("/openapi.json", &[(Method::GET, |_| Route::OpenApi)]),
+    ("/docs", &[(Method::GET, |_| Route::Docs)]),
     ("/orders", &[(Method::POST, |_| Route::CreateOrder)]),
     (
         "/orders/{id}",
@@ -90,6 +96,11 @@ const TABLE: &[(&str, &[(Method, Make)])] = &[
     ("/stocks/graphql-query", &[(Method::POST, |_| Route::GraphQl)]),
     ("/stocks/reports/overview-stocks", &[(Method::GET, |_| Route::StockOverview)]),
 ];
+
+/// Every method and path of the table.
+pub fn lines() -> impl Iterator<Item = (&'static Method, &'static str)> {
+    TABLE.iter().flat_map(|(path, methods)| methods.iter().map(|(method, _)| (method, *path)))
+}
 
 /// What became of a path and a method.
 #[derive(Clone, Debug, Eq, PartialEq)]

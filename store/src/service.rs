@@ -3,15 +3,17 @@
 //! From outside to inside: request id, in-flight limit, deadline, body limit, route. This is the
 //! only place that turns an [`ApiError`] into a response and that logs its cause.
 
+pub mod admin;
 mod body;
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
@@ -20,14 +22,16 @@ use tokio::sync::{Semaphore, TryAcquireError};
 
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::config::Compat;
+use crate::config::{Compat, ServerTiming};
 use crate::db::seconds;
 use crate::handlers::{
-    graphql, once, orders, parse_object, products, reports, status, stocks, users,
+    docs, graphql, once, orders, parse_object, products, reports, status, stocks, users,
 };
-use crate::reply::{self, Reply};
+use crate::reply::{self, Phases, Reply};
 use crate::route::{Match, Route, Routes};
 
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_STORE_INSTANCE: HeaderName = HeaderName::from_static("x-store-instance");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,6 +43,7 @@ struct Inner {
     app: Arc<App>,
     routes: Routes,
     graphql: graphql::Api,
+    docs: docs::Docs,
     instance: HeaderValue,
     slots: Option<Semaphore>,
     /// Counts requests, from a start that differs between replicas; makes request ids.
@@ -47,7 +52,7 @@ struct Inner {
 
 impl Shop {
     /// Puts the layers around the routes.
-    pub fn new(app: Arc<App>) -> Self {
+    pub fn new(app: Arc<App>) -> anyhow::Result<Self> {
         let instance = HeaderValue::from_str(&app.config.instance)
             .unwrap_or_else(|_| HeaderValue::from_static("store"));
         let slots = app.config.limits.in_flight.map(Semaphore::new);
@@ -60,7 +65,16 @@ impl Shop {
         )]
         let ids = AtomicU64::new((start as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let graphql = graphql::schema(&app.config);
-        Self(Arc::new(Inner { graphql, app, routes: Routes::new(), instance, slots, ids }))
+        let docs = docs::Docs::new(&app.config)?;
+        Ok(Self(Arc::new(Inner {
+            graphql,
+            docs,
+            app,
+            routes: Routes::new(),
+            instance,
+            slots,
+            ids,
+        })))
     }
 }
 
@@ -92,11 +106,17 @@ impl Inner {
         let _active = Active::new(&metrics.active);
         let (found, template) = self.routes.find(request.method(), request.uri().path());
         let method = method_label(request.method());
-        let id = self.request_id(&request);
+        let mark = Mark {
+            route: template,
+            id: self.request_id(&request),
+            trace: request.headers().get(TRACEPARENT).cloned(),
+        };
         let outcome = match found {
             Match::Found(route) => {
-                if route == Route::CreateOrder {
-                    metrics.orders.inc();
+                match route {
+                    Route::CreateOrder => drop(metrics.orders.inc()),
+                    Route::Report(report) => drop(metrics.reports[report.position()].inc()),
+                    _ => (),
                 }
                 match catching(self.limited(route, request)).await {
                     Ok(outcome) => outcome,
@@ -109,14 +129,28 @@ impl Inner {
             Match::Options(allow) => Ok(allowing(reply::empty(StatusCode::NO_CONTENT), &allow)),
             Match::WrongMethod(allow) => {
                 let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
-                Ok(allowing(self.error_reply(&error, template, &id), &allow))
+                Ok(allowing(self.error_reply(&error, &mark), &allow))
             }
             Match::Unknown => Err(ApiError::new(StatusCode::NOT_FOUND, "Not found.")),
         };
-        let mut reply = outcome.unwrap_or_else(|error| self.error_reply(&error, template, &id));
+        let mut reply = outcome.unwrap_or_else(|error| self.error_reply(&error, &mark));
+        let phases = reply.extensions_mut().remove::<Phases>();
+        let status = reply.status().as_u16();
         let headers = reply.headers_mut();
         headers.insert(X_STORE_INSTANCE, self.instance.clone());
-        headers.insert(X_REQUEST_ID, id);
+        tracing::debug!(
+            route = template,
+            method,
+            status,
+            duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+            request_id = mark.id(),
+            traceparent = mark.trace(),
+            "Answered {method} {template} with {status}"
+        );
+        headers.insert(X_REQUEST_ID, mark.id);
+        if self.app.config.server_timing == ServerTiming::On {
+            headers.insert(SERVER_TIMING, timing(&phases.unwrap_or_default(), started.elapsed()));
+        }
         if self.app.health.is_draining() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -132,6 +166,8 @@ impl Inner {
             Route::Health => return Ok(status::health()),
             Route::Ready => return Ok(status::ready(&self.app)),
             Route::Metrics => return status::metrics(&self.app),
+            Route::OpenApi => return Ok(self.docs.document()),
+            Route::Docs => return Ok(self.docs.page()),
             _ => (),
         }
         let limits = &self.app.config.limits;
@@ -163,6 +199,8 @@ impl Inner {
             Route::Health => Ok(status::health()),
             Route::Ready => Ok(status::ready(app)),
             Route::Metrics => status::metrics(app),
+            Route::OpenApi => Ok(self.docs.document()),
+            Route::Docs => Ok(self.docs.page()),
             Route::Report(report) => reports::show(app, report).await,
             Route::Order(id) => orders::show(app, id).await,
             Route::DeleteOrder(id) => orders::delete(app, id).await,
@@ -193,16 +231,16 @@ impl Inner {
     }
 
     /// The one place where an error becomes a response, and where its cause is logged.
-    fn error_reply(&self, error: &ApiError, route: &'static str, id: &HeaderValue) -> Reply {
+    fn error_reply(&self, error: &ApiError, mark: &Mark) -> Reply {
         if let Some(reason) = error.shed {
             self.app.metrics().shed.get_or_create(&[("reason", reason)]).inc();
         }
         if let Some(cause) = &error.cause {
-            let id = id.to_str().unwrap_or_default();
+            let (route, request_id, traceparent) = (mark.route, mark.id(), mark.trace());
             if error.status == StatusCode::INTERNAL_SERVER_ERROR {
-                tracing::error!(route, request_id = id, "Request failed: {cause:#}");
+                tracing::error!(route, request_id, traceparent, "Request failed: {cause:#}");
             } else {
-                tracing::warn!(route, request_id = id, "Request refused: {cause:#}");
+                tracing::warn!(route, request_id, traceparent, "Request refused: {cause:#}");
             }
         }
         let lab = error.lab_failure && self.app.config.compat != Compat::Off;
@@ -227,6 +265,37 @@ impl Inner {
                 .expect("hexadecimal digits may stand in a header")
         })
     }
+}
+
+/// What a line of the log says about the request it is about.
+struct Mark {
+    route: &'static str,
+    id: HeaderValue,
+    trace: Option<HeaderValue>,
+}
+
+impl Mark {
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// Where the caller's trace is, empty when there is none that can be printed.
+    fn trace(&self) -> &str {
+        let text = self.trace.as_ref().and_then(|it| it.to_str().ok());
+        text.filter(|it| it.len() <= 128).unwrap_or_default()
+    }
+}
+
+/// The phases in the order they were passed, then the whole, in milliseconds.
+fn timing(phases: &Phases, total: Duration) -> HeaderValue {
+    let mut text = String::with_capacity(160);
+    for (name, took) in phases.0.iter().copied().chain([("total", total)]) {
+        let comma = if text.is_empty() { "" } else { ", " };
+        write!(text, "{comma}{name};dur={:.3}", took.as_secs_f64() * 1000.0)
+            .expect("a string takes any text");
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .expect("names and numbers may stand in a header")
 }
 
 /// One request counted as active, until dropped.

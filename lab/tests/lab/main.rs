@@ -4,5 +4,6 @@ mod calibration;
 mod data_services;
 mod experiment;
 mod replay;
+mod replicas;
 mod tidy;
 mod up;

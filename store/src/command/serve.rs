@@ -1,5 +1,6 @@
 //! How does a replica live, from the open port to the last answer?
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::Config;
 use crate::service::Shop;
+use crate::service::admin::Admin;
 use crate::{life, repair, server};
 
 /// Connections the system keeps while nobody accepts them.
@@ -18,13 +20,21 @@ const BACKLOG: u32 = 4096;
 /// Serves until a signal.
 pub(super) async fn run(config: Config) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let listener = listen(&config)?;
+    let listener = listen("STORE_LISTEN", config.listen)?;
+    let admin = config.admin.as_ref().map(|it| listen("STORE_ADMIN_LISTEN", it.listen));
+    let admin = admin.transpose()?;
     let app = Arc::new(App::new(config)?);
+    let shop = Shop::new(Arc::clone(&app))?;
     let address = listener.local_addr()?;
     let instance = &app.config.instance;
     tracing::info!(%address, %instance, "Listening on {address} as {instance}");
     let life = tokio::spawn(life::run(Arc::clone(&app)));
     let redis = tokio::spawn(life::watch_redis(Arc::clone(&app)));
+
+    let admin = admin.map(|listener| {
+        let (service, drain) = (Admin::new(Arc::clone(&app)), app.config.drain_timeout);
+        tokio::spawn(server::run(listener, service, std::future::pending(), drain))
+    });
 
     let draining = Arc::clone(&app);
     let (second, mut again) = tokio::sync::oneshot::channel();
@@ -39,8 +49,7 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         });
         tokio::time::sleep(draining.config.drain_delay).await;
     };
-    let serving =
-        server::run(listener, Shop::new(Arc::clone(&app)), shutdown, app.config.drain_timeout);
+    let serving = server::run(listener, shop, shutdown, app.config.drain_timeout);
     tokio::select! {
         () = serving => tracing::info!("Drained"),
         Ok(()) = &mut again => {
@@ -51,12 +60,14 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
     life.abort();
     repair::flush(&app, app.config.drain_timeout).await;
     redis.abort();
+    if let Some(admin) = admin {
+        admin.abort();
+    }
     app.db.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
-fn listen(config: &Config) -> Result<TcpListener> {
-    let address = config.listen;
+fn listen(variable: &str, address: SocketAddr) -> Result<TcpListener> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
@@ -65,9 +76,9 @@ fn listen(config: &Config) -> Result<TcpListener> {
     };
     open().map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("STORE_LISTEN={address}: address already in use")
+            anyhow::anyhow!("{variable}={address}: address already in use")
         }
-        _ => anyhow::Error::new(error).context(format!("STORE_LISTEN={address}")),
+        _ => anyhow::Error::new(error).context(format!("{variable}={address}")),
     })
 }
 

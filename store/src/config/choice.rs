@@ -2,13 +2,25 @@
 
 use std::time::Duration;
 
-use super::value::Reader;
+use serde_json::{Map, Value};
+
+use super::value::{Reader, nearest};
 use crate::domain::stock::StockPolicy;
 
 /// A variable that holds one of a few words.
 pub(super) trait Choice: Copy + 'static {
     /// The words and what they mean.
     const WORDS: &'static [(&'static str, Self)];
+}
+
+/// What a word stands for, or why it stands for nothing.
+pub(super) fn chosen<T: Choice>(word: &str) -> Result<T, String> {
+    if let Some((_, choice)) = T::WORDS.iter().find(|(it, _)| *it == word) {
+        return Ok(*choice);
+    }
+    let words: Vec<_> = T::WORDS.iter().map(|(it, _)| *it).collect();
+    let hint = nearest(word, words.iter().copied()).map(|it| format!(" (did you mean {it}?)"));
+    Err(format!("not one of {}{}", words.join(", "), hint.unwrap_or_default()))
 }
 
 macro_rules! choice {
@@ -154,6 +166,16 @@ choice! {
     }
 }
 choice! {
+    /// Does an answer tell where its time went?
+    ServerTiming {
+        /// No.
+        #[default]
+        Off = "off",
+        /// In a header `Server-Timing`.
+        On = "on",
+    }
+}
+choice! {
     /// The five steps of the lab, and ours.
     Preset {
         /// Ours.
@@ -202,6 +224,52 @@ impl Stage {
             stock_sync: read.choice("STORE_STOCK_SYNC").unwrap_or(self.stock_sync),
             connections: read.choice("STORE_CONNECTIONS").unwrap_or(self.connections),
         }
+    }
+}
+
+/// Presets that differ in their switches; the fifth is the fourth on several replicas.
+const PRESETS: [Preset; 5] = [Preset::Fixed, Preset::One, Preset::Two, Preset::Three, Preset::Four];
+
+impl Stage {
+    /// These switches with those that a JSON object names turned; `stage` turns all of them, before
+    /// the others. Fails with a sentence about the first that cannot be turned so.
+    pub fn turned(self, wanted: &Map<String, Value>) -> Result<Self, String> {
+        let mut stage = self;
+        if let Some(preset) = turn::<Preset>(wanted, "stage")? {
+            stage = preset.stage();
+        }
+        stage.lookup = turn(wanted, "lookup")?.unwrap_or(stage.lookup);
+        stage.reports = turn(wanted, "reports")?.unwrap_or(stage.reports);
+        stage.stock_sync = turn(wanted, "stock_sync")?.unwrap_or(stage.stock_sync);
+        stage.connections = turn(wanted, "connections")?.unwrap_or(stage.connections);
+        let known = ["stage", "lookup", "reports", "stock_sync", "connections"];
+        if let Some(name) = wanted.keys().find(|it| !known.contains(&it.as_str())) {
+            return Err(format!("{name}: not one of {}.", known.join(", ")));
+        }
+        let same = |it: &Preset| Self { name: stage.name, ..it.stage() } == stage;
+        let kept = chosen::<Preset>(stage.name).ok().filter(same);
+        let preset = kept.or_else(|| PRESETS.into_iter().find(same));
+        stage.name = preset.map_or(CUSTOM, Preset::word);
+        Ok(stage)
+    }
+
+    /// Whether requests walk through the keys of Redis.
+    pub fn walks(self) -> bool {
+        self.reports == Reports::RedisScan || self.stock_sync == StockSync::Scan
+    }
+}
+
+/// The name of switches that no preset has.
+const CUSTOM: &str = "custom";
+
+/// One switch of an object, `None` when it is not named.
+fn turn<T: Choice>(wanted: &Map<String, Value>, name: &str) -> Result<Option<T>, String> {
+    match wanted.get(name) {
+        None => Ok(None),
+        Some(Value::String(word)) => {
+            chosen(word).map(Some).map_err(|reason| format!("{name}={word:?}: {reason}."))
+        }
+        Some(_) => Err(format!("{name} must be a word.")),
     }
 }
 

@@ -26,6 +26,7 @@ fn without_settings_the_store_is_embedded() {
     assert!(warnings.is_empty());
 }
 
+/// Lesson 23: an empty or missing variable ended the program.
 #[test]
 fn an_empty_port_is_the_usual_port() {
     let url = "mysql://labo04:labo04@db:3306/labo04_db".to_owned();

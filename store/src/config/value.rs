@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::Config;
-use super::choice::Choice;
+use super::choice::{Choice, chosen};
 
 /// Reads variables and remembers every complaint.
 pub(super) struct Reader<'a> {
@@ -64,17 +64,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn choice<T: Choice>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name)?;
-        if let Some((_, choice)) = T::WORDS.iter().find(|(word, _)| *word == text) {
-            return Some(*choice);
-        }
-        let words: Vec<_> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        let hint = nearest(&text, words.iter().copied()).map(|it| format!(" (did you mean {it}?)"));
-        self.refuse(
-            name,
-            &text,
-            &format!("not one of {}{}", words.join(", "), hint.unwrap_or_default()),
-        );
-        None
+        chosen(&text).inspect_err(|reason| self.refuse(name, &text, reason)).ok()
     }
 
     pub(super) fn refuse(&mut self, name: &str, value: &str, reason: &str) {

@@ -127,6 +127,33 @@ pub async fn fetch_rows_after(link: Link<'_>, after: ProductId) -> Result<Vec<St
     Ok(rows.into_iter().map(stock_row).collect())
 }
 
+/// Those of the given products that exist, with their levels where they have stock rows.
+pub async fn fetch_products(
+    link: Link<'_>,
+    ids: &[ProductId],
+) -> Result<Vec<(ProductId, Product, Option<i64>)>, DbError> {
+    let rest = format!(
+        "FROM products LEFT JOIN stocks ON product_id = id WHERE id IN ({})",
+        marks(ids.len())
+    );
+    let rows: Vec<(i64, String, String, i64, Option<i64>)> = dialects!(
+        link,
+        mysql: format!("SELECT id, name, sku, CAST(price * 100 AS SIGNED), CAST(quantity AS SIGNED) {rest}"),
+        sqlite: format!("SELECT id, name, sku, price_cents, quantity {rest}"),
+        |sql, it| {
+            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(ids.len() <= PREPARED_LIST);
+            for id in ids {
+                query = query.bind(id.number());
+            }
+            query.fetch_all(it).await?
+        }
+    );
+    let row = |(id, name, sku, cents, level)| {
+        (ProductId::new(id), Product { name, sku, price: Cents::new(cents) }, level)
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
 /// Id, name, SKU, cents, quantity, version.
 type StockColumns = (i64, String, String, i64, i64, i64);
 

@@ -1,9 +1,10 @@
 //! One product and its stock, asked for in GraphQL.
 
-use std::collections::HashMap;
+mod limits;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::parser::types::{DocumentOperations, Selection, SelectionSet};
 use async_graphql::{
     Context, EmptyMutation, EmptySubscription, Object, Request, Schema, SimpleObject, Variables,
 };
@@ -15,19 +16,13 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::cache::rows;
 use crate::config::Config;
-use crate::db::{DbError, products, stocks};
+use crate::db::{DbError, stocks};
 use crate::domain::catalog;
 use crate::domain::id::ProductId;
 use crate::reply::{self, Reply};
 
 /// The schema with its limits; built once.
 pub type Api = Schema<Query, EmptyMutation, EmptySubscription>;
-
-/// Longest query in bytes.
-const MAX_QUERY: usize = 64 << 10;
-
-/// Times one field may be asked for side by side.
-const MAX_ALIASES: usize = 20;
 
 /// Builds the schema.
 pub fn schema(config: &Config) -> Api {
@@ -49,13 +44,14 @@ pub async fn query(app: &Shared, api: &Api, body: &Fields) -> Result<Reply, ApiE
         Some(object @ Value::Object(_)) => object.clone(),
         Some(_) => return Err(fault("variables must be an object.")),
     };
-    if let Some(sentence) = over_limit(text) {
+    if let Some(sentence) = limits::over_limit(&app.config, text) {
         return Ok(answer(&Value::Null, &[sentence]));
     }
     let failure = Failure::default();
     let mut request = Request::new(text)
         .variables(Variables::from_json(variables))
         .data(Arc::clone(app))
+        .data(Batch::default())
         .data(failure.clone());
     if let Some(Value::String(name)) = body.get("operationName") {
         request = request.operation_name(name);
@@ -114,10 +110,14 @@ impl Query {
     }
 }
 
-/// The product out of Redis when all of it is there, else out of the database.
-async fn find(context: &Context<'_>, number: i64) -> Option<(catalog::Product, i64)> {
-    let app = context.data_unchecked::<Shared>();
-    match read(app, ProductId::new(number)).await {
+/// The product by its number, together with all others that the request asks for.
+async fn find(context: &Context<'_>, number: i64) -> Option<Found> {
+    let id = ProductId::new(number);
+    let batch = context.data_unchecked::<Batch>();
+    batch.want(id);
+    // The other fields of the request say what they want before the first of them reads.
+    tokio::task::yield_now().await;
+    match batch.find(context.data_unchecked::<Shared>(), id).await {
         Ok(found) => found,
         Err(error) => {
             let failure = context.data_unchecked::<Failure>();
@@ -127,17 +127,55 @@ async fn find(context: &Context<'_>, number: i64) -> Option<(catalog::Product, i
     }
 }
 
-async fn read(app: &App, id: ProductId) -> Result<Option<(catalog::Product, i64)>, DbError> {
+type Found = (catalog::Product, i64);
+
+/// What one request wants to know, and what it knows.
+#[derive(Default)]
+struct Batch {
+    wanted: Mutex<BTreeSet<ProductId>>,
+    known: tokio::sync::Mutex<HashMap<ProductId, Option<Found>>>,
+}
+
+impl Batch {
+    fn want(&self, id: ProductId) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    async fn find(&self, app: &App, id: ProductId) -> Result<Option<Found>, DbError> {
+        let mut known = self.known.lock().await;
+        if !known.contains_key(&id) {
+            let mut wanted =
+                std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+            wanted.insert(id);
+            known.extend(read(app, &Vec::from_iter(wanted)).await?);
+        }
+        Ok(known.get(&id).cloned().flatten())
+    }
+}
+
+/// Products out of Redis where all of one is there, the others out of the database.
+async fn read(app: &App, ids: &[ProductId]) -> Result<HashMap<ProductId, Option<Found>>, DbError> {
+    let mut found: HashMap<ProductId, Option<Found>> = HashMap::with_capacity(ids.len());
     if let Some(redis) = &app.cache.redis
-        && let Ok(Some(found)) = rows::fetch_stock(redis, id).await
+        && let Ok(hashes) = rows::fetch_stocks(redis, ids).await
     {
-        return Ok(Some(found));
+        found.extend(ids.iter().copied().zip(hashes).filter(|(_, it)| it.is_some()));
+    }
+    let missing: Vec<_> = ids.iter().copied().filter(|it| !found.contains_key(it)).collect();
+    if missing.is_empty() {
+        return Ok(found);
     }
     let mut session = app.db.session().await?;
-    let product = app.db.count(products::fetch(session.link(&app.db, "product"), id).await)?;
-    let Some(product) = product else { return Ok(None) };
-    let quantity = app.db.count(stocks::fetch(session.link(&app.db, "stock_read"), id).await)?;
-    Ok(Some((product, quantity.unwrap_or(0))))
+    let link = session.link(&app.db, "graphql");
+    let rows = app.db.count(stocks::fetch_products(link, &missing).await)?;
+    found.extend(missing.into_iter().map(|id| (id, None)));
+    for (id, product, level) in rows {
+        if app.cache.redis.is_some() && level.is_some() {
+            app.repair.stock(id);
+        }
+        found.insert(id, Some((product, level.unwrap_or(0))));
+    }
+    Ok(found)
 }
 
 fn answer(data: &Value, errors: &[String]) -> Reply {
@@ -151,64 +189,8 @@ fn answer(data: &Value, errors: &[String]) -> Reply {
 /// The sentence of the library, with the setting where it is a limit.
 fn named(config: &Config, message: &str) -> String {
     match message {
-        "Query is nested too deep." => {
-            format!(
-                "The query is nested deeper than {} (STORE_GRAPHQL_DEPTH).",
-                config.graphql_depth
-            )
-        }
-        "Query is too complex." => {
-            format!(
-                "The query has more than {} fields (STORE_GRAPHQL_COMPLEXITY).",
-                config.graphql_complexity
-            )
-        }
+        "Query is nested too deep." => limits::too_deep(config),
+        "Query is too complex." => limits::too_complex(config),
         other => other.to_owned(),
-    }
-}
-
-/// A limit that the library does not know; text that cannot be parsed is the library's to refuse.
-fn over_limit(text: &str) -> Option<String> {
-    if MAX_QUERY < text.len() {
-        return Some(format!("The query is limited to {MAX_QUERY} bytes."));
-    }
-    let document = async_graphql::parser::parse_query(text).ok()?;
-    let operations = match &document.operations {
-        DocumentOperations::Single(it) => vec![&it.node.selection_set.node],
-        DocumentOperations::Multiple(them) => {
-            them.values().map(|it| &it.node.selection_set.node).collect()
-        }
-    };
-    let fragments = document.fragments.values().map(|it| &it.node.selection_set.node);
-    let too_many = operations.into_iter().chain(fragments).any(has_too_many);
-    too_many.then(|| format!("One field is limited to {MAX_ALIASES} aliases."))
-}
-
-fn has_too_many(set: &SelectionSet) -> bool {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    set.items.iter().any(|item| match &item.node {
-        Selection::Field(field) => {
-            let count = counts.entry(field.node.name.node.as_str()).or_default();
-            *count += 1;
-            MAX_ALIASES < *count || has_too_many(&field.node.selection_set.node)
-        }
-        Selection::InlineFragment(it) => has_too_many(&it.node.selection_set.node),
-        Selection::FragmentSpread(_) => false,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::over_limit;
-
-    #[test]
-    fn one_field_has_a_limited_number_of_aliases() {
-        let query = |count| {
-            let fields: Vec<_> =
-                (0..count).map(|it| format!("a{it}: stockLevel(productId: \"1\")")).collect();
-            format!("{{ {} }}", fields.join(" "))
-        };
-        assert_eq!(over_limit(&query(20)), None);
-        assert_eq!(over_limit(&query(21)).unwrap(), "One field is limited to 20 aliases.");
     }
 }

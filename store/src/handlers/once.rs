@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::db::idempotency::{Key, Stored};
-use crate::reply::{self, Reply};
+use crate::reply::{self, Phases, Reply};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -17,7 +17,7 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 #[derive(Debug)]
 pub enum Made {
     /// It was made now.
-    Now(Bytes),
+    Now(Bytes, Phases),
     /// It was made before, and this was the answer.
     Before(Stored),
 }
@@ -26,7 +26,11 @@ impl Made {
     /// The answer: 201 now, or what it was before.
     pub fn into_reply(self, app: &App) -> Reply {
         match self {
-            Self::Now(body) => reply::json(StatusCode::CREATED, body),
+            Self::Now(body, phases) => {
+                let mut reply = reply::json(StatusCode::CREATED, body);
+                reply.extensions_mut().insert(phases);
+                reply
+            }
             Self::Before(stored) => {
                 app.metrics().replays.inc();
                 let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::CREATED);

@@ -19,8 +19,9 @@ use crate::domain::id::{OrderId, ProductId};
 use crate::domain::order::{NewOrder, PricedOrder};
 use crate::domain::stock::{StockPolicy, StockRow};
 use crate::json::Json;
+use crate::metrics::Metrics;
 use crate::repair;
-use crate::reply::{self, Reply};
+use crate::reply::{self, Phases, Reply};
 
 /// `POST /orders`
 pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Reply, ApiError> {
@@ -89,12 +90,11 @@ async fn place(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Made, A
     loop {
         let error = match place_once(app, order, key).await {
             Ok(Outcome::Replayed(stored)) => return Ok(Made::Before(stored)),
-            Ok(Outcome::Placed(placed)) => {
+            Ok(Outcome::Placed(placed, mut laps)) => {
                 app.metrics().orders_created.inc();
-                let started = Instant::now();
                 repair::placed(app, placed.id, &placed.order, &placed.stocks).await;
-                app.metrics().phase("redis", started.elapsed());
-                return Ok(Made::Now(placed.body));
+                laps.lap("redis");
+                return Ok(Made::Now(placed.body, laps.phases));
             }
             Err(DbError::Fault(fault)) => {
                 let reason = match fault {
@@ -110,6 +110,28 @@ async fn place(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Made, A
     }
 }
 
+/// Stops the time of each phase of an order.
+struct Laps<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+    phases: Phases,
+}
+
+impl<'a> Laps<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        Self { metrics, since: Instant::now(), phases: Phases::default() }
+    }
+
+    /// The phase that ends here; the next one begins.
+    fn lap(&mut self, name: &'static str) {
+        let now = Instant::now();
+        let took = now - self.since;
+        self.metrics.phase(name, took);
+        self.phases.0.push((name, took));
+        self.since = now;
+    }
+}
+
 /// An order after its commit, with the stock it left.
 struct Placed {
     id: OrderId,
@@ -119,29 +141,28 @@ struct Placed {
 }
 
 /// What one attempt came to.
-enum Outcome {
-    Placed(Placed),
+enum Outcome<'a> {
+    Placed(Placed, Laps<'a>),
     Replayed(Stored),
 }
 
 /// One attempt: all of the order in one transaction, or nothing.
-async fn place_once(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Outcome, DbError> {
-    let (db, metrics) = (&app.db, app.metrics());
-    let mut phase = Instant::now();
-    let mut lap = |name| {
-        let now = Instant::now();
-        metrics.phase(name, now - phase);
-        phase = now;
-    };
+async fn place_once<'a>(
+    app: &'a App,
+    order: &NewOrder,
+    key: Option<&Key>,
+) -> Result<Outcome<'a>, DbError> {
+    let db = &app.db;
+    let mut laps = Laps::new(app.metrics());
     let demand = order.demand();
     let ids: Vec<ProductId> = demand.keys().copied().collect();
     let mut tx = db.begin().await?;
-    lap("acquire");
+    laps.lap("acquire");
     if let Some(stored) = idempotency::claim(db, &mut tx, key).await? {
         return Ok(Outcome::Replayed(stored));
     }
 
-    let found = match app.config.stage.lookup {
+    let found = match app.stage().lookup {
         Lookup::InList => products::fetch_list(tx.link(db, "lookup"), &ids).await?,
         Lookup::NPlusOne => {
             let mut found = std::collections::HashMap::with_capacity(ids.len());
@@ -154,7 +175,7 @@ async fn place_once(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Ou
         }
     };
     let priced = order.price(&found)?;
-    lap("lookup");
+    laps.lap("lookup");
 
     let unknown_user = || DbError::Fault(Fault::UnknownUser(order.user));
     if !order.user.fits_column() {
@@ -165,7 +186,7 @@ async fn place_once(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Ou
         error => error,
     })?;
     orders::insert_lines(tx.link(db, "order_lines"), id, &priced.lines).await?;
-    lap("insert");
+    laps.lap("insert");
 
     if app.config.stock == StockPolicy::Enforce {
         let levels = stocks::fetch_locked(tx.link(db, "stock_check"), &ids).await?;
@@ -190,10 +211,10 @@ async fn place_once(app: &App, order: &NewOrder, key: Option<&Key>) -> Result<Ou
     let stocks = changed_stock(app, &mut tx, &ids).await?;
     let body = Json::default().object(|it| it.plain("order_id", id)).finish();
     idempotency::settle(db, &mut tx, key, 201, &body).await?;
-    lap("stock");
+    laps.lap("stock");
     tx.commit().await?;
-    lap("commit");
-    Ok(Outcome::Placed(Placed { id, order: priced, stocks, body }))
+    laps.lap("commit");
+    Ok(Outcome::Placed(Placed { id, order: priced, stocks, body }, laps))
 }
 
 /// Stock rows as this transaction leaves them; nobody asks when there is no Redis to tell.

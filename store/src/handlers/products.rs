@@ -12,7 +12,7 @@ use crate::domain::catalog::Product;
 use crate::domain::fault::Fault;
 use crate::domain::id::ProductId;
 use crate::json::Json;
-use crate::reply::{self, Reply};
+use crate::reply::{self, Phases, Reply};
 
 /// `POST /products`
 pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Reply, ApiError> {
@@ -30,7 +30,7 @@ pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Rep
                 let id = products::insert(tx.link(db, "product_insert"), &product).await?;
                 let body = Json::default().object(|it| it.plain("product_id", id)).finish();
                 idempotency::settle(db, &mut tx, key.as_ref(), 201, &body).await?;
-                tx.commit().await.map(|()| Made::Now(body))
+                tx.commit().await.map(|()| Made::Now(body, Phases::default()))
             };
             match attempt.await {
                 Ok(made) => return Ok(made),

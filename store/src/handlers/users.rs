@@ -13,7 +13,7 @@ use crate::domain::fault::Fault;
 use crate::domain::id::UserId;
 use crate::json::Json;
 use crate::repair;
-use crate::reply::{self, Reply};
+use crate::reply::{self, Phases, Reply};
 
 /// `POST /users`
 pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Reply, ApiError> {
@@ -31,7 +31,7 @@ pub async fn create(app: &Shared, body: &Fields, key: Option<Key>) -> Result<Rep
                 let id = users::insert(tx.link(db, "user_insert"), &user).await?;
                 let body = Json::default().object(|it| it.plain("user_id", id)).finish();
                 idempotency::settle(db, &mut tx, key.as_ref(), 201, &body).await?;
-                tx.commit().await.map(|()| Made::Now(body))
+                tx.commit().await.map(|()| Made::Now(body, Phases::default()))
             };
             match attempt.await {
                 Ok(made) => return Ok(made),

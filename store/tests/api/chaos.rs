@@ -9,6 +9,7 @@ use crate::harness::{Data, Store, order, private_servers};
 const SPENDERS: &str = "/orders/reports/highest-spenders";
 const SOON: Duration = Duration::from_secs(30);
 
+/// Lesson 9: an order that was committed was answered 500 because Redis was gone.
 #[test]
 fn a_dead_redis_fails_no_request_and_learns_later_what_it_missed() {
     let (database, mut redis) = private_servers();
@@ -65,6 +66,7 @@ fn a_dead_database_refuses_writes_serves_memory_and_comes_back() {
     assert_eq!(store.stock(1), 998);
 }
 
+/// Lesson 25: everything had to be started in one order.
 #[test]
 fn a_store_that_starts_before_its_database_becomes_ready() {
     let (mut database, redis) = private_servers();

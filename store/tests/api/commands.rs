@@ -23,6 +23,7 @@ fn run(folder: &TempDir, settings: &[(&str, String)], words: &[&str]) -> Output 
     store(folder, settings, words).output().unwrap()
 }
 
+/// Lesson 26: a second start on old data went on with half of it.
 #[test]
 fn the_lab_profile_is_the_same_on_both_databases_and_is_not_seeded_twice() {
     let folder = TempDir::new().unwrap();

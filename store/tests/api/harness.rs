@@ -65,6 +65,11 @@ pub(crate) fn private_servers() -> (MariaDb, Redis) {
     (MariaDb::start_private().unwrap(), Redis::start_private().unwrap())
 }
 
+/// Long enough for something to happen in the background of a busy machine.
+pub(crate) const fn soon() -> Duration {
+    Duration::from_secs(30)
+}
+
 /// Runs a test on each kind of data.
 pub(crate) fn on_both(test: impl Fn(&Data)) {
     test(&Data::embedded());
@@ -95,6 +100,11 @@ impl Store {
         store
     }
 
+    /// Starts over data that was seeded before.
+    pub(crate) fn start_seeded(data: &Data, settings: &[(&str, &str)]) -> Self {
+        Self::start(data, &[settings, &[("STORE_SEED", "none")]].concat())
+    }
+
     /// Starts and does not wait.
     pub(crate) fn start_unready(settings: &HashMap<&str, String>) -> Self {
         let (config, _) = Config::read(&|name| settings.get(name).cloned(), "test").unwrap();
@@ -117,7 +127,7 @@ impl Store {
                 };
                 server::run(
                     listener,
-                    Shop::new(Arc::clone(&served)),
+                    Shop::new(Arc::clone(&served)).unwrap(),
                     shutdown,
                     Duration::from_secs(5),
                 )
@@ -144,19 +154,7 @@ impl Store {
 
     /// Sends bytes as they are; the answer must close the connection.
     pub(crate) fn raw(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut text = Vec::new();
-        stream.read_to_end(&mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let header = |it: &str| {
-            it.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap()
-        };
-        Answer { status, headers: lines.map(header).collect(), body: body.as_bytes().to_vec() }
+        raw(self.address, request)
     }
 
     /// The body of a GET that must succeed.
@@ -165,6 +163,11 @@ impl Store {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.text()
+    }
+
+    /// The body of a GET, whatever became of it.
+    pub(crate) fn shown_any(&self, path: &str) -> String {
+        self.get(path).text()
     }
 
     /// Orders and returns the number of the order.
@@ -188,9 +191,7 @@ impl Store {
 
     /// The sum of a counter over its labels.
     pub(crate) fn counted(&self, start: &str) -> f64 {
-        let text = self.get("/metrics").text();
-        let lines = text.lines().filter(|it| it.starts_with(start));
-        lines.map(|it| it.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        counted(self.address, start)
     }
 }
 
@@ -201,6 +202,30 @@ impl Drop for Store {
             let _ = thread.join();
         }
     }
+}
+
+/// Sends bytes as they are; the answer must close the connection.
+pub(crate) fn raw(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let header = |it: &str| {
+        it.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap()
+    };
+    Answer { status, headers: lines.map(header).collect(), body: body.as_bytes().to_vec() }
+}
+
+/// The sum of a counter over its labels.
+pub(crate) fn counted(address: SocketAddr, start: &str) -> f64 {
+    let text = lab::http::get(address, "/metrics").unwrap().text();
+    let lines = text.lines().filter(|it| it.starts_with(start));
+    lines.map(|it| it.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
 /// The body of an order.

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod admin;
 mod chaos;
 mod commands;
+mod description;
 mod graphql;
 mod harness;
+mod lessons;
 mod orders;
 mod protocol;
 mod reports;

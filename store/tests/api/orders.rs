@@ -45,6 +45,7 @@ fn the_flow_of_the_lab_passes_twice_in_a_row() {
     });
 }
 
+/// Lesson 1: every line had the price of the first product.
 #[test]
 fn each_line_has_its_own_price_with_either_lookup() {
     on_both(|data| {
@@ -150,6 +151,7 @@ fn compatible_modes_answer_with_the_statuses_of_their_edition() {
     }
 }
 
+/// Lesson 33: stock was sold that was not there.
 #[test]
 fn enforced_stock_is_never_oversold() {
     on_both(|data| {
@@ -168,6 +170,7 @@ fn enforced_stock_is_never_oversold() {
     });
 }
 
+/// Lesson 14: orders that took their stock in opposite order ended in deadlocks.
 #[test]
 fn replicas_and_opposite_orders_lose_no_update() {
     on_both(|data| {
@@ -200,6 +203,7 @@ fn replicas_and_opposite_orders_lose_no_update() {
     });
 }
 
+/// Lesson 17: two deletes at once restored the stock twice.
 #[test]
 fn of_two_racing_deletes_one_wins_and_stock_returns_once() {
     on_both(|data| {
@@ -229,6 +233,7 @@ fn a_deleted_user_takes_the_orders_along() {
     });
 }
 
+/// Lesson 10: a request that was sent again made a second order.
 #[test]
 fn the_same_key_makes_one_order_however_often_and_wherever_it_is_sent() {
     on_both(|data| {
