@@ -99,7 +99,13 @@ def class_of(response, exception):
         return "502"
     if status == 503:
         text = (response.text or "").lower()
-        words = (("503_pool", "pool"), ("503_redis", "redis"), ("503_database", "database"))
+        # The sentence about Redis names a pool, and the one about the pool a database.
+        words = (
+            ("503_redis", "redis"),
+            ("503_pool", "pool"),
+            ("503_database", "database"),
+            ("503_database", "mysql"),
+        )
         return next((name for name, word in words if word in text), "other")
     return "4xx" if 400 <= status < 500 else "other"
 

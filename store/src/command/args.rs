@@ -67,7 +67,7 @@ pub fn parse(
     unknown.dedup();
     let set = |it: &&String| !it.trim().is_empty();
     let lookup = |variable: &str| {
-        let flag = inner.get_one::<String>(variable);
+        let flag = inner.try_get_one::<String>(variable).ok().flatten();
         flag.filter(set)
             .or_else(|| environment.get(variable).filter(set))
             .or_else(|| dotenv.get(variable).filter(set))
@@ -78,7 +78,7 @@ pub fn parse(
     let command = match name {
         "migrate" => Command::Migrate,
         "seed" => Command::Seed {
-            profile: profile(inner, config.seed_value),
+            profile: profile(inner, seed_value(inner).unwrap_or(config.seed_value)),
             reset: inner.get_flag("reset"),
         },
         "repair" => Command::Repair { full: inner.get_flag("full") },
@@ -88,6 +88,11 @@ pub fn parse(
         _ => Command::Serve,
     };
     Ok((Invocation { command, config }, warnings))
+}
+
+/// `store seed --seed 7` means the start of the generator, not what an empty database is filled with.
+fn seed_value(matches: &ArgMatches) -> Option<u64> {
+    matches.get_one::<u64>("seed").copied()
 }
 
 fn profile(matches: &ArgMatches, seed: u64) -> Profile {
@@ -130,7 +135,10 @@ fn clap() -> Clap {
         .about("A store manager worth balancing: products, users, orders, stock, reports")
         .version(env!("CARGO_PKG_VERSION"))
         .args(variables())
-        .subcommands(commands.map(|it| it.args(variables())))
+        .subcommands(commands.map(|it| {
+            let own = it.get_name() == "seed";
+            it.args(variables().filter(move |variable| !own || variable.get_id() != "STORE_SEED"))
+        }))
         .args_conflicts_with_subcommands(true)
 }
 
@@ -150,6 +158,11 @@ fn seed_command() -> Clap {
         number("orders", 0, "Orders of `custom`"),
         number("items-min", 1, "Fewest lines of an order of `custom`"),
         number("items-max", 1, "Most lines of an order of `custom`"),
+        Arg::new("seed")
+            .long("seed")
+            .value_name("N")
+            .value_parser(value_parser!(u64))
+            .help("Start of the generator [430]"),
     ])
 }
 

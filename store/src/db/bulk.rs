@@ -157,34 +157,50 @@ pub async fn hash(db: &Db) -> Result<String, DbError> {
     }
 }
 
+/// Keeps the orders of a page from being deleted until the end of the transaction.
+pub async fn lock_orders(link: Link<'_>, after: i64) -> Result<(), DbError> {
+    match link {
+        Link::Mysql(it) => {
+            let sql = "SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ? LOCK IN SHARE MODE";
+            let _: Vec<i64> =
+                sqlx::query_scalar(sql).bind(after).bind(ROWS_I64).fetch_all(it).await?;
+        }
+        // Its transaction is the only one that writes.
+        Link::Sqlite(_) => (),
+    }
+    Ok(())
+}
+
+/// Order, user, cents, time, and one line: product, quantity, cents.
+type OrderColumns = (i64, i64, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+
 /// A page of orders with their lines, by ascending id above `after`.
 pub async fn fetch_orders(link: Link<'_>, after: i64) -> Result<Vec<DatedOrder>, DbError> {
-    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = dialects!(
+    let rows: Vec<OrderColumns> = dialects!(
         link,
-        mysql: "SELECT o.id, user_id, CAST(total_amount * 100 AS SIGNED), CAST(UNIX_TIMESTAMP(created_at) AS SIGNED), \
+        mysql: "SELECT o.id, user_id, CAST(total_amount * 100 AS SIGNED), CAST(COALESCE(UNIX_TIMESTAMP(created_at), 0) AS SIGNED), \
                 product_id, quantity, CAST(unit_price * 100 AS SIGNED) \
                 FROM (SELECT * FROM orders WHERE id > ? ORDER BY id LIMIT ?) AS o \
-                JOIN order_items ON order_id = o.id ORDER BY o.id, order_items.id",
+                LEFT JOIN order_items ON order_id = o.id ORDER BY o.id, order_items.id",
         sqlite: "SELECT o.id, user_id, total_cents, created_at, product_id, quantity, unit_price_cents \
                  FROM (SELECT * FROM orders WHERE id > ? ORDER BY id LIMIT ?) AS o \
-                 JOIN order_items ON order_id = o.id ORDER BY o.id, order_items.id",
+                 LEFT JOIN order_items ON order_id = o.id ORDER BY o.id, order_items.id",
         |sql, it| sqlx::query_as(sql).bind(after).bind(ROWS_I64).fetch_all(it).await?
     );
     let mut orders: Vec<DatedOrder> = Vec::new();
     for (id, user, total, created_at, product, quantity, unit_price) in rows {
-        let bought = PricedLine {
-            product: ProductId::new(product),
-            quantity,
-            unit_price: Cents::new(unit_price),
-        };
+        // An order of somebody else's making may have no lines.
+        let bought = product.zip(quantity).zip(unit_price).map(|((product, quantity), cents)| {
+            PricedLine { product: ProductId::new(product), quantity, unit_price: Cents::new(cents) }
+        });
         match orders.last_mut() {
-            Some(last) if last.id.number() == id => last.order.lines.push(bought),
+            Some(last) if last.id.number() == id => last.order.lines.extend(bought),
             _ => orders.push(DatedOrder {
                 id: OrderId::new(id),
                 order: PricedOrder {
                     user: UserId::new(user),
                     total: Cents::new(total),
-                    lines: vec![bought],
+                    lines: Vec::from_iter(bought),
                 },
                 created_at,
             }),

@@ -77,12 +77,14 @@ async fn write_stocks(app: &App, redis: &Redis, count: &mut Progress) -> Result<
     }
 }
 
-/// Writes the orders above an id; an order deleted meanwhile gets a second look from its delete.
+/// Writes the orders above an id. A page stays locked until Redis has it, so that nothing that is
+/// deleted meanwhile comes back.
 async fn write_orders(app: &App, redis: &Redis, after: i64, count: &mut Progress) -> Result<usize> {
     let (mut after, mut written) = (after, 0);
     loop {
-        let mut session = app.db.session().await?;
-        let page = bulk::fetch_orders(session.link(&app.db, "sweep"), after).await?;
+        let mut tx = app.db.begin().await?;
+        bulk::lock_orders(tx.link(&app.db, "sweep"), after).await?;
+        let page = bulk::fetch_orders(tx.link(&app.db, "sweep"), after).await?;
         let Some(last) = page.last() else { return Ok(written) };
         after = OrderId::number(last.id);
         rows::write_orders(redis, page.iter().map(|it| (it.id, &it.order))).await?;

@@ -137,7 +137,8 @@ fn a_database_of_the_lab_is_adopted_with_its_rows() {
              CREATE TABLE stocks (product_id INT PRIMARY KEY, quantity INT NOT NULL DEFAULT 0, FOREIGN KEY (product_id) REFERENCES products(id) ON DELETE RESTRICT);
              INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com');
              INSERT INTO products (name, sku, price) VALUES ('Lamp', 'L1', 19.99);
-             INSERT INTO stocks VALUES (1, 10);"
+             INSERT INTO stocks VALUES (1, 10);
+             INSERT INTO orders (user_id, total_amount, created_at) VALUES (1, 0, NULL);"
         ))
         .unwrap();
     let data = Data::Servers(url, redis.url());
@@ -149,4 +150,50 @@ fn a_database_of_the_lab_is_adopted_with_its_rows() {
     assert_eq!(answer.status, 409, "{}", answer.text());
     drop(store);
     assert_eq!(Store::start(&data, &[]).stock(1), 7, "a second start changes nothing");
+}
+
+#[test]
+fn replicas_that_start_at_once_on_an_empty_server_migrate_and_seed_it_once() {
+    let data = Data::servers();
+    let stores: Vec<_> = crate::harness::at_once(4, |_| Store::start(&data, &[]));
+    for store in &stores {
+        assert!(store.shown("/ready").contains("\"data\":\"ok\""));
+        assert_eq!(store.stock(4), 90);
+    }
+    assert_eq!(stores[0].shown("/stocks/reports/overview-stocks").matches("Article").count(), 4);
+}
+
+#[test]
+fn a_custom_seed_has_its_own_volume_and_start() {
+    let folder = TempDir::new().unwrap();
+    let data = Data::embedded();
+    let hash = |seed: &str| {
+        let words = [
+            "seed",
+            "custom",
+            "--users",
+            "3",
+            "--products",
+            "7",
+            "--orders",
+            "20",
+            "--items-min",
+            "2",
+            "--items-max",
+            "9",
+            "--seed",
+            seed,
+            "--reset",
+        ];
+        let output = run(&folder, &data.settings(), &words);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(run(&folder, &data.settings(), &["verify"]).stdout).unwrap()
+    };
+    let first = hash("7");
+    assert_ne!(first, hash("8"));
+    assert_eq!(first, hash("7"));
+    let store = Store::start_seeded(&data, &[]);
+    assert_eq!(store.shown("/stocks/reports/overview-stocks").matches("Article").count(), 7);
+    let lines = store.shown("/orders/20").matches("product_id").count();
+    assert!((2..=7).contains(&lines), "{lines} lines");
 }

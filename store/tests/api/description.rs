@@ -1,8 +1,13 @@
 //! Does the API do what its descriptions say?
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use store::api_error::ApiError;
+use store::cache::walk::WalkFailure;
+use store::db::DbError;
 
 use crate::harness::{Data, Store};
 
@@ -78,4 +83,40 @@ fn the_collection_asks_for_every_line_and_gets_what_the_document_promises() {
     let served: BTreeSet<_> =
         store::route::lines().map(|(it, path)| format!("{it} {path}")).collect();
     assert_eq!(&asked | &BTreeSet::from(ours), served);
+}
+
+/// The outcomes file of the load scripts tells which part refused: by the store's own sentences.
+#[test]
+fn the_load_scripts_know_every_sentence_of_a_refusal() {
+    let (max, waited) = (16, std::time::Duration::from_secs(5));
+    let lost = || sqlx::Error::PoolClosed;
+    let refusals = [
+        (ApiError::from(DbError::PoolExhausted { max, waited }).message, "503_pool"),
+        (ApiError::from(DbError::TooManyConnections(lost())).message, "503_database"),
+        (ApiError::from(DbError::Unavailable(None)).message, "503_database"),
+        (
+            ApiError::from(DbError::Busy { reason: "deadlock", source: lost() }).message,
+            "503_database",
+        ),
+        (ApiError::from(DbError::CommitUnknown(lost())).message, "503_database"),
+        (WalkFailure::Limit(100).to_string(), "503_redis"),
+        ("Too many requests at once: the limit is 1 (STORE_MAX_IN_FLIGHT).".to_owned(), "other"),
+    ];
+    let program = "import json, sys, types, outcomes\n\
+        for text in json.load(sys.stdin):\n    \
+        print(outcomes.class_of(types.SimpleNamespace(status_code=503, text=text, error=None), None))";
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut python = Command::new(workspace.join(".venv/bin/python"))
+        .args(["-c", program])
+        .current_dir(workspace.join("locust"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run script/bootstrap");
+    let texts: Vec<_> = refusals.iter().map(|(text, _)| text.as_str()).collect();
+    serde_json::to_writer(python.stdin.take().unwrap(), &texts).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let classes: Vec<_> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
+    let expected: Vec<_> = refusals.iter().map(|(_, class)| *class).collect();
+    assert_eq!(classes, expected, "{texts:#?}");
 }

@@ -6,6 +6,7 @@ mod admin;
 mod chaos;
 mod commands;
 mod description;
+mod fuzz;
 mod graphql;
 mod harness;
 mod lessons;
