@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     load::{self, Load},
+    questions::{self, Lang, Questions},
     report,
     shop::{self, Data, Seed},
     up, with_data,
@@ -14,6 +15,7 @@ use crate::{
 
 mod experiment;
 mod simulate;
+mod whatif;
 
 /// Where the shop listens unless told otherwise.
 pub const SHOP: &str = "127.0.0.1:8080";
@@ -75,6 +77,26 @@ enum Subject {
     },
     /// Compares policies before a real shop on this machine
     Experiment(Box<experiment::Run>),
+    /// Runs what the nine questions of the lab are about and writes the answers, in English and French
+    Questions {
+        /// Less than a quarter of an hour, with fewer users and shorter runs
+        #[arg(long)]
+        quick: bool,
+        /// Repeats of each run [default: 5, quick 3]
+        #[arg(long)]
+        reps: Option<u64>,
+        /// The only language of the pages
+        #[arg(long, value_enum)]
+        lang: Option<Lang>,
+        /// Makes the pages of this folder again and runs nothing
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Keeps what was measured in this folder [default: lab/runs/DATE-questions]
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Predicts what other policies would have done with recorded requests, and tries the best
+    Whatif(Box<whatif::Asked>),
     /// Makes one page of folders that experiments and simulations have kept, or of files of Locust
     Report {
         /// Folders, `*_stats.csv` or HTML reports of Locust
@@ -102,13 +124,19 @@ impl Args {
     pub fn run(self, out: &mut impl Write) -> Result<()> {
         match self.command {
             Subject::Up { replicas, policy, data, seed, port } => {
-                let variables = Vec::new();
-                up::run(&shop::Plan { replicas, policy, data, seed, port, variables }, out)
+                let (variables, volume) = (Vec::new(), None);
+                let plan = shop::Plan { replicas, policy, data, seed, port, variables, volume };
+                up::run(&plan, out)
             }
             Subject::Load { users, rate, time, script, shop, admin, csv } => {
                 load::run(&Load { users, rate, time, script, shop, admin, csv }, out)
             }
             Subject::Experiment(it) => it.run(out),
+            Subject::Questions { quick, reps, lang, from, out: folder } => {
+                let asked = Questions { quick, reps, lang, from, out: folder };
+                questions::run(&asked, out)
+            }
+            Subject::Whatif(it) => it.run(out),
             Subject::Report { sources, compare, out: page } => {
                 report::run(&sources, compare, page, out).map(|_| ())
             }

@@ -4,14 +4,15 @@
 //! of the runs is drawn, so that a slow minute of the machine does not hit the same policy each time.
 
 mod connection;
-mod front;
+pub(crate) mod front;
 mod gates;
 mod locust;
 pub(crate) mod machine;
+pub(crate) mod one_by_one;
 mod open;
-mod plan;
+pub(crate) mod plan;
 mod pool;
-mod run;
+pub(crate) mod run;
 mod schedule;
 mod watch;
 
@@ -65,7 +66,7 @@ pub fn run(
 }
 
 /// All runs, in a drawn order within each repeat.
-fn campaign(
+pub(crate) fn campaign(
     plan: &Experiment,
     folder: &Path,
     go_on: &dyn Fn() -> Result<()>,
@@ -80,6 +81,7 @@ fn campaign(
             seed: plan.store,
             port: 0,
             variables: Vec::new(),
+            volume: None,
         },
         go_on,
     )?;
@@ -93,7 +95,16 @@ fn campaign(
     'repeats: for repeat in 0..plan.reps {
         for (place, kind) in shuffled(settings.len(), kinds.len(), &mut draw) {
             let (name, pool, load) = &settings[place];
-            let cell = Cell { plan, name, kind: &kinds[kind], pool: *pool, load: *load, repeat };
+            let cell = Cell {
+                plan,
+                name,
+                label: plan.policies[kind].as_str(),
+                kind: &kinds[kind],
+                servers: usize::from(plan.servers.get()),
+                pool: *pool,
+                load: *load,
+                repeat,
+            };
             let measured = match cell.run(&mut shop, go_on) {
                 // Whoever interrupts wants what there is.
                 Err(error) if go_on().is_err() => {
@@ -115,7 +126,11 @@ fn campaign(
 }
 
 /// All pairs of a setting and a policy, in a drawn order; settings stay together.
-fn shuffled(settings: usize, kinds: usize, draw: &mut SplitMix64) -> Vec<(usize, usize)> {
+pub(crate) fn shuffled(
+    settings: usize,
+    kinds: usize,
+    draw: &mut SplitMix64,
+) -> Vec<(usize, usize)> {
     let mut order = |count: usize| {
         let mut places: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
@@ -130,8 +145,8 @@ fn shuffled(settings: usize, kinds: usize, draw: &mut SplitMix64) -> Vec<(usize,
         .collect()
 }
 
-/// Puts the runs into a record, the repeats of a cell together.
-fn keep(measured: Vec<(usize, usize, Measured)>, record: &mut Record) {
+/// Puts the runs into a record, the repeats of a cell together; they are sorted by their places.
+pub(crate) fn keep(measured: Vec<(usize, usize, Measured)>, record: &mut Record) {
     let mut cells: Vec<((usize, usize), Vec<Measured>)> = Vec::new();
     for (place, kind, it) in measured {
         match cells.last_mut().filter(|it| it.0 == (place, kind)) {
@@ -161,7 +176,12 @@ fn keep(measured: Vec<(usize, usize, Measured)>, record: &mut Record) {
     }
 }
 
-fn show(done: usize, all: usize, measured: &Measured, out: &mut impl Write) -> Result<()> {
+pub(crate) fn show(
+    done: usize,
+    all: usize,
+    measured: &Measured,
+    out: &mut impl Write,
+) -> Result<()> {
     let Some(it) = measured.rows.first() else { return Ok(()) };
     let millis = |name: &str| {
         it.figure(name).map_or_else(|| "-".to_owned(), |it| format!("{:.1}", it * 1e3))
@@ -250,7 +270,7 @@ impl Requests {
             let [due, sent, first, done] = &times;
             let fields = [
                 cell.name,
-                cell.kind.name(),
+                cell.label,
                 &repeat,
                 ENDPOINTS[it.endpoint],
                 due,

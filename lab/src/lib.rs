@@ -4,7 +4,8 @@
 //! [`process`]es, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it users and reads its
 //! [`metrics`]. [`experiment`] measures policies with it. [`simulate`] compares policies in a model, [`sim`], by a
 //! [`scenario`]; [`stats`] says how sure it is and [`record`] keeps what was seen, of which
-//! [`report`] makes a page.
+//! [`report`] makes a page. [`questions`] runs and answers the nine questions of the lab;
+//! [`whatif`] predicts what another policy would have done with what was seen.
 
 pub mod args;
 pub mod configs;
@@ -15,6 +16,7 @@ pub mod http;
 pub mod load;
 pub mod metrics;
 pub mod process;
+pub mod questions;
 pub mod record;
 pub mod report;
 pub mod scenario;
@@ -24,4 +26,5 @@ pub mod sim;
 pub mod simulate;
 pub mod stats;
 pub mod up;
+pub mod whatif;
 pub mod with_data;

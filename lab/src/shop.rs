@@ -46,6 +46,17 @@ pub enum Seed {
     Lab,
 }
 
+/// How much data a shop of another size holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Volume {
+    /// Users.
+    pub users: u32,
+    /// Products.
+    pub products: u32,
+    /// Orders.
+    pub orders: u32,
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -62,6 +73,8 @@ pub struct Plan {
     pub port: u16,
     /// Variables of the store beside those that say where it and its data are, such as `STORE_STAGE`.
     pub variables: Vec<(&'static str, String)>,
+    /// Drawn data of this size in the place of `seed`.
+    pub volume: Option<Volume>,
 }
 
 /// A running shop; everything in it ends with this guard.
@@ -74,6 +87,7 @@ pub struct Shop {
     folder: TempDir,
     address: SocketAddr,
     admin: SocketAddr,
+    base: Environment,
     environment: Environment,
 }
 
@@ -109,8 +123,9 @@ impl Shop {
         let folder = tempfile::Builder::new().prefix("lab-up-").tempdir()?;
         let (services, mut environment) = start_services(plan.data, folder.path())?;
         environment.push(("STORE_REPLICAS", plan.replicas.to_string()));
+        seed(&store, plan, &environment, folder.path(), go_on)?;
+        let base = environment.clone();
         environment.extend(plan.variables.iter().cloned());
-        seed(&store, plan.seed, &environment, folder.path(), go_on)?;
 
         let count = usize::from(plan.replicas.get());
         let mut replicas = Vec::with_capacity(count);
@@ -141,7 +156,16 @@ impl Shop {
             go_on()?;
             Ok(is_ok(address, "/ready") && is_ok(admin, "/metrics"))
         })?;
-        Ok(Self { balancer, replicas, _services: services, folder, address, admin, environment })
+        Ok(Self {
+            balancer,
+            replicas,
+            _services: services,
+            folder,
+            address,
+            admin,
+            base,
+            environment,
+        })
     }
 
     /// Where clients go.
@@ -177,6 +201,25 @@ impl Shop {
     /// Ends the replica at `position` as a crash does.
     pub fn kill_replica(&mut self, position: usize) {
         self.replicas[position].process.kill();
+    }
+
+    /// Starts every replica again, with these variables in the place of those it was started with;
+    /// the data stay.
+    pub fn configure(
+        &mut self,
+        variables: &[(&'static str, String)],
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        self.environment.clone_from(&self.base);
+        self.environment.extend(variables.iter().cloned());
+        self.replicas.iter_mut().for_each(|it| it.process.ask_to_end());
+        let store = sibling("store")?;
+        for it in &mut self.replicas {
+            it.process.stop(GRACE);
+            it.process =
+                serve(&store, &it.name, it.address, &self.environment, self.folder.path())?;
+        }
+        self.replicas.iter_mut().try_for_each(|it| it.wait_until_ready(go_on))
     }
 
     /// Starts the replica at `position` again, on the same address, and waits until it is ready.
@@ -252,18 +295,26 @@ fn store_command(store: &Path, environment: &Environment, folder: &Path) -> Comm
 
 fn seed(
     store: &Path,
-    seed: Seed,
+    plan: &Plan,
     environment: &Environment,
     folder: &Path,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
-    let profile = match seed {
-        Seed::Small => "small",
-        Seed::Lab => "lab",
+    let profile = match (plan.volume, plan.seed) {
+        (Some(_), _) => "custom",
+        (None, Seed::Small) => "small",
+        (None, Seed::Lab) => "lab",
     };
+    let sizes = plan.volume.map(|it| {
+        [("--users", it.users), ("--products", it.products), ("--orders", it.orders)]
+            .map(|(flag, count)| [flag.to_owned(), count.to_string()])
+            .concat()
+    });
     let mut process = Process::spawn(
         "store seed",
-        store_command(store, environment, folder).args(["seed", profile]),
+        store_command(store, environment, folder)
+            .args(["seed", profile])
+            .args(sizes.unwrap_or_default()),
     )?;
     let status = process.wait(go_on)?;
     ensure!(status.success(), "{}", process.obituary());

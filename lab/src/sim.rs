@@ -20,6 +20,7 @@ mod model;
 mod server;
 mod streams;
 mod subject;
+mod tables;
 mod tally;
 
 pub use arrivals::Arrivals;
@@ -27,6 +28,7 @@ pub use keys::Keys;
 pub use law::Law;
 pub use server::Discipline;
 pub use subject::Subject;
+pub use tables::Tables;
 pub use tally::{End, Run};
 
 /// What is simulated.
@@ -42,6 +44,8 @@ pub struct Plan {
     pub arrivals: Arrivals,
     /// How much work a request is, in seconds on a server of speed 1.
     pub demand: Law,
+    /// What demands mean on each server, if they are ranks; then speeds are 1.
+    pub tables: Option<Tables>,
     /// What policies hash.
     pub keys: Keys,
     /// The balancers in front of the servers.
@@ -169,6 +173,7 @@ impl Default for Plan {
             server_queue: None,
             arrivals: Arrivals::Poisson(0.8),
             demand: Law::Exp,
+            tables: None,
             keys: Keys::uniform(1000),
             balancers: Balancers::default(),
             patience: Patience::default(),

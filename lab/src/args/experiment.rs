@@ -48,7 +48,7 @@ pub(super) struct Run {
     out: Option<PathBuf>,
 }
 
-fn pool(word: &str) -> Result<Pool, String> {
+pub(super) fn pool(word: &str) -> Result<Pool, String> {
     let all = [Pool::Equal, Pool::OneSlow, Pool::OneFlapping, Pool::CpuLimits];
     let names = all.map(Pool::name).join(", ");
     all.into_iter().find(|it| it.name() == word).ok_or_else(|| format!("choose one of {names}"))

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     configs, http,
-    process::{Process, free_ports, program, sibling},
+    process::{GRACE, Process, free_ports, program, sibling},
 };
 
 /// How long a proxy may take to answer.
@@ -29,7 +29,7 @@ const NGINX: &str = "    fastcgi_temp_path temp_fastcgi;
 
 /// A proxy and its policy, as plans name them.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     proxy: Proxy,
     policy: String,
     name: String,
@@ -45,7 +45,7 @@ enum Proxy {
 impl Kind {
     /// Reads `least_conn`, `nginx:least_conn` or `haproxy:leastconn`; a name may be given behind a
     /// space, so that one policy can stand against itself: `least_conn again`.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let word = text.split(' ').next().unwrap_or_default();
         let (proxy, policy) = match word.split_once(':') {
             None => (Proxy::Balancer, word),
@@ -105,11 +105,11 @@ fn haproxy(policy: &str, address: SocketAddr, servers: &[SocketAddr]) -> String 
 /// A running proxy, until dropped.
 #[derive(Debug)]
 pub(super) struct Front {
-    _process: Process,
+    process: Process,
     pub(super) address: SocketAddr,
     /// Where the balancer's metrics are, `None` for other proxies.
     pub(super) admin: Option<SocketAddr>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Front {
@@ -137,7 +137,15 @@ impl Front {
             Ok(http::get(address, "/ready").is_ok_and(|it| it.status == 200))
         })?;
         let admin = kind.is_ours().then_some(admin);
-        Ok(Self { _process: process, address, admin, _folder: folder })
+        Ok(Self { process, address, admin, folder })
+    }
+}
+
+impl Front {
+    /// Ends it and leaves its folder, with everything written that it had to write.
+    pub(super) fn end(mut self) -> TempDir {
+        self.process.stop(GRACE);
+        self.folder
     }
 }
 

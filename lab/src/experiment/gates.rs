@@ -10,7 +10,7 @@ use super::plan::Experiment;
 pub(super) struct Health {
     /// Requests that were due.
     pub(super) due: usize,
-    /// Requests that were sent before the end of the run.
+    /// Requests that were sent before the end of the run, or no later than is allowed after it.
     pub(super) sent: usize,
     /// Seconds by which one of a hundred was sent late or later.
     pub(super) late_p99: f64,

@@ -94,6 +94,9 @@ fn command(cell: &Cell<'_>, users: u32, prefix: &Path) -> Result<Command> {
         .env("LOAD_RATE", (f64::from(users) / plan.warmup.max(1.0)).to_string())
         .env("LOAD_HOLD", plan.seconds.to_string())
         .env("LOAD_SEED", (plan.seed + cell.repeat).to_string());
+    if plan.hot {
+        command.env("LOAD_PROFILE", "hot");
+    }
     if 0 < plan.lines {
         command.env("LOAD_LINES", plan.lines.to_string());
     }
@@ -154,7 +157,8 @@ fn read(cell: &Cell<'_>, endpoints: &[Endpoint], prefix: &Path, shop: &Shop) -> 
         *served.entry(field("instance")?.to_owned()).or_default() += f64::from(number("ok")?);
     }
     let of = |name: &str| served.get(name).copied().unwrap_or(0.0);
-    let served: Vec<f64> = shop.replicas().iter().map(|it| of(&it.name)).collect();
+    let served: Vec<f64> =
+        shop.replicas().iter().take(cell.servers).map(|it| of(&it.name)).collect();
     all.set("jain", stats::jain(&served).unwrap_or(f64::NAN));
     let sum = served.iter().sum::<f64>().max(1.0);
     all.shares = served.iter().map(|it| it / sum).collect();
@@ -178,7 +182,7 @@ fn errors(cell: &Cell<'_>, prefix: &Path) -> Result<Vec<Complaint>> {
     let complaint = |it: &Vec<String>| {
         Some(Complaint {
             load: cell.name.to_owned(),
-            policy: cell.kind.name().to_owned(),
+            policy: cell.label.to_owned(),
             times: it.first()?.parse().ok()?,
             endpoint: format!("{} {}", it.get(1)?, it.get(2)?),
             text: it.get(3)?.clone(),

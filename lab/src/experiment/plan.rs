@@ -49,6 +49,8 @@ pub struct Experiment {
     pub mix: [u32; ENDPOINTS.len()],
     /// Lines of an order; 0 for one line, in three of ten orders three.
     pub lines: u32,
+    /// Orders name only the first two products and customers, as in the lab.
+    pub hot: bool,
     /// `embedded` or `mysql`.
     pub data: Data,
     /// `small` or `lab`.
@@ -79,6 +81,7 @@ impl Default for Experiment {
             pause: 1.0,
             mix: [1, 1, 1],
             lines: 0,
+            hot: false,
             data: Data::Embedded,
             store: Seed::Lab,
             seed: 430,
@@ -91,7 +94,7 @@ impl Default for Experiment {
 
 /// How much of what is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Load {
+pub(crate) enum Load {
     /// Open, requests per second.
     Rate(f64),
     /// Closed, users.
@@ -141,7 +144,7 @@ impl Experiment {
     }
 
     /// Pools and loads with what to call them.
-    pub(super) fn settings(&self) -> Result<Vec<(String, Pool, Load)>> {
+    pub(crate) fn settings(&self) -> Result<Vec<(String, Pool, Load)>> {
         let rates = self.rates.iter().map(|it| (format!("{it}/s open"), Load::Rate(*it)));
         let users = self.users.iter().map(|it| (format!("{it} users closed"), Load::Users(*it)));
         let loads: Vec<_> = rates.chain(users).collect();
@@ -163,6 +166,7 @@ impl Experiment {
             mix: self.mix,
             lines: self.lines,
             highest: match self.store {
+                _ if self.hot => (2, 2),
                 Seed::Small => (4, 3),
                 Seed::Lab => (10_000, 1_000),
             },

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -34,25 +35,29 @@ const SAMPLES: f64 = 10.0;
 
 /// What is run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cell<'a> {
-    pub(super) plan: &'a Experiment,
+pub(crate) struct Cell<'a> {
+    pub(crate) plan: &'a Experiment,
     /// What rows call the pool and the load.
-    pub(super) name: &'a str,
-    pub(super) kind: &'a Kind,
-    pub(super) pool: Pool,
-    pub(super) load: Load,
-    pub(super) repeat: u64,
+    pub(crate) name: &'a str,
+    /// What rows call the policy.
+    pub(crate) label: &'a str,
+    pub(crate) kind: &'a Kind,
+    /// Replicas behind the proxy, the first of the shop.
+    pub(crate) servers: usize,
+    pub(crate) pool: Pool,
+    pub(crate) load: Load,
+    pub(crate) repeat: u64,
 }
 
 /// What was measured.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// All endpoints together, then each.
-    pub(super) rows: Vec<Row>,
-    pub(super) times: Histogram,
-    pub(super) series: Vec<(f64, Vec<u32>)>,
-    pub(super) timeline: Vec<Tick>,
-    pub(super) errors: Vec<Complaint>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) times: Histogram,
+    pub(crate) series: Vec<(f64, Vec<u32>)>,
+    pub(crate) timeline: Vec<Tick>,
+    pub(crate) errors: Vec<Complaint>,
     pub(super) requests: Vec<Fate>,
 }
 
@@ -68,15 +73,29 @@ pub(super) struct Beside {
 
 impl Cell<'_> {
     /// Runs it against the shop's replicas, all of which run again afterwards.
-    pub(super) fn run(&self, shop: &mut Shop, go_on: &dyn Fn() -> Result<()>) -> Result<Measured> {
-        let servers: Vec<_> = shop.replicas().iter().map(|it| it.address).collect();
-        let front = Front::start(self.kind, &servers, "", go_on)?;
+    pub(crate) fn run(&self, shop: &mut Shop, go_on: &dyn Fn() -> Result<()>) -> Result<Measured> {
+        self.run_logged("", &mut |_| Ok(()), shop, go_on)
+    }
+
+    /// The same with lines in the block `http` in the place of `access_log off`; `read` is shown the
+    /// proxy's folder after its end.
+    pub(crate) fn run_logged(
+        &self,
+        http: &str,
+        read: &mut dyn FnMut(&Path) -> Result<()>,
+        shop: &mut Shop,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<Measured> {
+        let servers: Vec<_> =
+            shop.replicas().iter().map(|it| it.address).take(self.servers).collect();
+        let front = Front::start(self.kind, &servers, http, go_on)?;
         let mut keeper = Keeper::new(self.pool, shop);
         let measured = match self.load {
             Load::Rate(rate) => self.open(rate, &front, shop, &mut keeper, go_on),
             Load::Users(users) => locust::run(self, users, &front, shop, &mut keeper, go_on),
         };
         keeper.end(shop)?;
+        read(front.end().path())?;
         measured
     }
 
@@ -114,7 +133,7 @@ impl Cell<'_> {
     ) -> Result<Beside> {
         let meter = Meter::new();
         let servers: Vec<String> =
-            shop.replicas().iter().map(|it| it.address.to_string()).collect();
+            shop.replicas().iter().map(|it| it.address.to_string()).take(self.servers).collect();
         let warm = Duration::from_secs_f64(self.plan.warmup);
         let (mut first, mut active) = (None, Vec::new());
         while !is_over() {
@@ -137,7 +156,7 @@ impl Cell<'_> {
     pub(super) fn row(&self, endpoint: &str) -> Row {
         Row {
             load: self.name.to_owned(),
-            policy: self.kind.name().to_owned(),
+            policy: self.label.to_owned(),
             repeat: self.repeat,
             endpoint: endpoint.to_owned(),
             ..Row::default()
@@ -148,10 +167,12 @@ impl Cell<'_> {
     fn measured(&self, due: usize, sent: Vec<Fate>, beside: &Beside, shop: &Shop) -> Measured {
         let warm = Duration::from_secs_f64(self.plan.warmup);
         let counted: Vec<&Fate> = sent.iter().filter(|it| warm <= it.due).collect();
-        let names: Vec<&str> = shop.replicas().iter().map(|it| it.name.as_str()).collect();
+        let replicas = shop.replicas().iter().take(self.servers);
+        let names: Vec<&str> = replicas.map(|it| it.name.as_str()).collect();
         let mut late: Vec<f64> =
             counted.iter().map(|it| it.sent.saturating_sub(it.due).as_secs_f64()).collect();
-        let end = Duration::from_secs_f64(self.plan.warmup + self.plan.seconds);
+        let end = self.plan.warmup + self.plan.seconds + self.plan.late_ms / 1e3;
+        let end = Duration::from_secs_f64(end);
         let health = Health {
             due,
             sent: sent.iter().filter(|it| it.sent <= end).count(),
@@ -228,7 +249,7 @@ impl Cell<'_> {
             let place = ticks.iter().position(|it| it.second == second).unwrap_or_else(|| {
                 ticks.push(Tick {
                     load: self.name.to_owned(),
-                    policy: self.kind.name().to_owned(),
+                    policy: self.label.to_owned(),
                     repeat: self.repeat,
                     second,
                     ..Tick::default()
@@ -251,7 +272,7 @@ impl Cell<'_> {
                 let times = same.count() as u64;
                 (0 < times).then(|| Complaint {
                     load: self.name.to_owned(),
-                    policy: self.kind.name().to_owned(),
+                    policy: self.label.to_owned(),
                     times,
                     endpoint: ENDPOINTS[endpoint].to_owned(),
                     text: class.to_owned(),

@@ -69,7 +69,7 @@ fn endpoint(mix: &[u32; ENDPOINTS.len()], draw: &mut SplitMix64) -> usize {
     0
 }
 
-fn request(traffic: &Traffic, endpoint: usize, draw: &mut SplitMix64) -> Vec<u8> {
+pub(super) fn request(traffic: &Traffic, endpoint: usize, draw: &mut SplitMix64) -> Vec<u8> {
     let line = ENDPOINTS[endpoint];
     if endpoint != 0 {
         return format!("{line} HTTP/1.1\r\nHost: shop\r\n\r\n").into_bytes();

@@ -192,6 +192,7 @@ fn rows_of(
     picture(about, 26 * count + 50, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(6)
+            .margin_right(24)
             .x_label_area_size(34)
             .y_label_area_size(NAMES)
             .build_cartesian_2d(left..right, 0.0..f64::from(count))

@@ -47,7 +47,12 @@ pub(crate) fn section(
     let policies = record.policies(load);
     let pairs = chosen
         .unwrap_or_else(|| COMPARED.iter().map(|it| compare::pairs(record, load, it)).collect());
-    let sentences = pairs.iter().flatten().map(|it| it.sentence(unit)).collect();
+    // The rate of an open loop is the same by design.
+    let same = |it: &&Pair| {
+        it.figure == "per_second" && it.difference.is_some_and(|it| it.interval.is_zero())
+    };
+    let sentences =
+        pairs.iter().flatten().filter(|it| !same(it)).map(|it| it.sentence(unit)).collect();
     let at_load = record.rows.iter().filter(|it| it.load == load && it.endpoint.is_empty());
     let discarded = at_load
         .filter(|it| !it.invalid.is_empty())
@@ -230,7 +235,12 @@ fn distribution(
     if lines.is_empty() {
         return Ok(None);
     }
-    let share = |it: f64| percent(1.0 - 10.0_f64.powf(-it));
+    let share = |it: f64| {
+        // Only whole numbers of nines are told.
+        let nines = it.round();
+        let shown = (it - nines).abs() < 1e-6;
+        if shown { percent(1.0 - 10.0_f64.powf(-nines)) } else { String::new() }
+    };
     let time = |it: f64| short(10.0_f64.powf(it));
     let name = unit.name();
     let axes = (

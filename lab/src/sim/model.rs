@@ -280,6 +280,8 @@ impl Model<'_> {
         } else {
             self.attempts[slot as usize].on_server = true;
             let before = 0 < self.servers[server].present();
+            let tables = self.plan.tables.as_ref();
+            let demand = tables.map_or(demand, |it| it.seconds(server, demand));
             self.servers[server].take(self.now, slot, demand);
             self.tally.works(server, self.now, before, true);
             self.ends.set(server, self.servers[server].next_end());

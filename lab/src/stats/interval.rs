@@ -60,6 +60,11 @@ impl Interval {
         })
     }
 
+    /// Whether nothing but 0 was seen.
+    pub fn is_zero(&self) -> bool {
+        [self.mean, self.low, self.high].iter().all(|it| it.abs() < 1e-12)
+    }
+
     /// Whether 0 lies outside: only then is a difference one.
     pub fn excludes_zero(&self) -> bool {
         0.0 < self.low || self.high < 0.0

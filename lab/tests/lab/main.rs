@@ -1,5 +1,6 @@
 //! The lab against real servers, and the rules of the workspace against its source.
 
+mod acceptance;
 mod calibration;
 mod data_services;
 mod experiment;

@@ -60,6 +60,7 @@ fn shop(replicas: u8, data: Data) -> Shop {
         seed: Seed::Small,
         port: 0,
         variables: Vec::new(),
+        volume: None,
     };
     Shop::start(&plan, &|| Ok(())).unwrap()
 }
