@@ -30,6 +30,8 @@ fn shop() -> Shop {
         data: Data::Embedded,
         seed: Seed::Small,
         port: 0,
+        variables: Vec::new(),
+        volume: None,
     };
     Shop::start(&plan, &|| Ok(())).unwrap()
 }
