@@ -103,6 +103,7 @@ impl Default for Reloads {
 pub fn write(view: &View, format: Format, take: &mut dyn FnMut(&mut Vec<u8>)) {
     let mut out = Exposition::new(format, take);
     families::upstreams(&mut out, &view.upstreams);
+    families::protections(&mut out, &view.upstreams);
     families::clients(&mut out, view);
     families::logs(&mut out, view);
     families::configuration(&mut out, view);

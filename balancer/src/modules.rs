@@ -10,6 +10,7 @@ use crate::conf::{
 use crate::http::{limit_zone, listen, location, rewrite, server, try_files};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
+use crate::upstream::protection::rows as protection;
 use crate::upstream::{check, dns, extensions, rows as upstream};
 use crate::variable::rows as variable;
 
@@ -151,6 +152,8 @@ const LOCATION: &[&dyn Rows<LocationBlock>] = &[
 const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
     &Table::new(upstream::ROWS, |it| it),
     &Table::new(dns::rows::ROWS, |it: &mut upstream::Settings| &mut it.resolver),
+    &Table::new(protection::ROWS, |it: &mut upstream::Settings| &mut it.protection),
+    &Table::extension(protection::OWN_ROWS, |it: &mut upstream::Settings| &mut it.protection),
     &Table::extension(extensions::ROWS, |it| it),
 ];
 

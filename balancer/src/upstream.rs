@@ -1,22 +1,25 @@
 //! A group of servers: one of them is chosen and counted in one step.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use policy::{Candidate, Choice, Entry, Event, Policy, Request, SplitMix64, Terms};
+use policy::{Candidate, Entry, Event, Policy, Request, SplitMix64, Terms, Time};
 
 use crate::engine::clock;
 use crate::http::variable::Template;
 
 pub use self::backend::{Address, Backend, Reason};
 pub use self::lease::Lease;
+pub(crate) use self::plan::default_choices;
+pub use self::plan::{Keepalive, Plan, Totals};
 pub use self::roster::{Edit, Refused};
 
 use self::group::{Group, names, ranks, starts_slowly};
 use self::member::Member;
+use self::probe::Probe;
+use self::protection::Protections;
 use self::roster::Roster;
 use self::standing::Watched;
 use self::sticky::Sticky;
@@ -24,45 +27,23 @@ use self::sticky::Sticky;
 pub mod backend;
 pub mod check;
 pub mod dns;
+pub mod ejection;
 pub mod extensions;
 mod group;
 mod lease;
+pub mod limiter;
 pub mod member;
 mod method;
+mod plan;
+pub mod probe;
+pub mod protection;
+pub mod queue;
+pub mod report;
 pub mod resolve;
 mod roster;
 pub mod rows;
 pub mod standing;
 pub mod sticky;
-
-/// How many idle connections a group keeps, and for how long.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Keepalive {
-    /// Most idle connections over all cores; 0 closes each after its answer.
-    pub idle: u32,
-    /// Requests after which a connection is closed.
-    pub requests: u64,
-    /// Age after which a connection is closed at the end of its request.
-    pub time: Duration,
-    /// How long a connection may be idle.
-    pub timeout: Duration,
-    /// Whether a connection serves again only the location it was opened for.
-    pub local: bool,
-}
-
-impl Keepalive {
-    /// What an `upstream` block has unless it says otherwise.
-    pub const DEFAULT: Self = Self {
-        idle: 32,
-        requests: 1000,
-        time: Duration::from_hours(1),
-        timeout: Duration::from_mins(1),
-        local: true,
-    };
-
-    /// What a `proxy_pass` to a plain address has: each connection serves one request.
-    pub const NONE: Self = Self { idle: 0, ..Self::DEFAULT };
-}
 
 /// One `server` line and one of its addresses: what is asked of it, and who it is.
 #[derive(Clone, Debug)]
@@ -97,42 +78,6 @@ struct Chooser {
     entry: &'static Entry,
 }
 
-/// What is counted for a group, since the program started.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Attempts beyond the first of their request.
-    pub retries: AtomicU64,
-    /// Health checks by result.
-    pub checks: check::Results,
-}
-
-/// What the rows of an `upstream` block come to.
-#[derive(Debug)]
-pub struct Plan {
-    /// The group's name, or host and port of a plain `proxy_pass`.
-    pub name: String,
-    /// The policy, and two of it: for the primary and for the backup servers.
-    pub choices: [Choice<'static>; 2],
-    /// What requests are hashed by, where the policy hashes.
-    pub key: Option<Template>,
-    /// How clients are bound to servers.
-    pub sticky: Option<Sticky>,
-    /// Its lines, in the order of the file.
-    pub members: Vec<Member>,
-    /// Whether it is one of `stream`.
-    pub is_stream: bool,
-    /// Of idle connections.
-    pub keepalive: Keepalive,
-    /// Idle connections of all workers, carried over from the configuration before this one.
-    pub idle: Arc<AtomicU32>,
-    /// Counts, carried over likewise.
-    pub totals: Arc<Totals>,
-    /// Servers of that configuration.
-    pub before: Vec<Server>,
-    /// Where the policy's chance begins.
-    pub seed: u64,
-}
-
 /// A group of servers that requests are placed on.
 #[derive(Debug)]
 pub struct Upstream {
@@ -148,6 +93,12 @@ pub struct Upstream {
     pub key: ArcSwapOption<Template>,
     /// How clients are bound to servers, `None` where they are not.
     pub sticky: Option<Sticky>,
+    /// What keeps it serving.
+    pub protections: Protections,
+    /// How servers are asked for their load.
+    pub(crate) probe: Option<Probe>,
+    /// Whether so few servers are usable that health is ignored.
+    is_panicking: AtomicBool,
     /// Whether it is one of `stream`.
     pub is_stream: bool,
     chooser: Mutex<Chooser>,
@@ -206,6 +157,9 @@ impl Upstream {
             totals: plan.totals,
             key: ArcSwapOption::new(plan.key.map(Arc::new)),
             sticky: plan.sticky,
+            protections: plan.protections,
+            probe: plan.probe,
+            is_panicking: AtomicBool::new(false),
             is_stream: plan.is_stream,
             chooser: Mutex::new(chooser),
             roster: Mutex::new(roster),
@@ -231,6 +185,8 @@ impl Upstream {
             idle: Arc::default(),
             totals: Arc::default(),
             before: Vec::new(),
+            protections: Protections::default(),
+            probe: None,
             seed: 0,
         })
     }
@@ -248,6 +204,7 @@ impl Upstream {
         // The lock covers the lease too: otherwise a burst would see one idle backend many times.
         let mut chooser = self.lock();
         let Chooser { groups, draw, candidates, entry, .. } = &mut *chooser;
+        let ignores_health = self.ignores_health(groups, request.now);
         for (rank, group) in groups.iter_mut().enumerate() {
             if group.servers.is_empty() {
                 continue;
@@ -256,7 +213,10 @@ impl Upstream {
             let starts_slowly = group.starts_slowly;
             candidates.clear();
             candidates.extend(group.servers.iter().map(|it| {
-                let mut candidate = it.backend.candidate_at(request.now, &it.terms);
+                let mut candidate = match ignores_health {
+                    false => it.backend.candidate_at(request.now, &it.terms),
+                    true => it.backend.candidate_in_panic(&it.terms),
+                };
                 candidate.eligible &= !it.binding.drain && !tried.has(&it.backend);
                 if starts_slowly {
                     candidate = candidate.scaled(it.backend.share_at(request.now, &it.terms));
@@ -274,6 +234,12 @@ impl Upstream {
                 let server = &group.servers[position];
                 server.backend.start(request.now, &server.terms);
                 let backend = Arc::clone(&server.backend);
+                let in_flight = backend.in_flight();
+                let asked = match entry.needs.probes {
+                    true => self.probes(group, candidates, draw, request.now),
+                    false => Vec::new(),
+                };
+                let server = &group.servers[position];
                 return Some(Lease {
                     upstream: self,
                     backend,
@@ -282,10 +248,19 @@ impl Upstream {
                     server: group.names.get(position).cloned(),
                     place: (rank, position),
                     began: request.now,
+                    in_flight,
+                    asked,
                 });
             }
         }
         None
+    }
+
+    /// Whether a request that was placed nowhere may still be, when something changes.
+    pub fn may_wait(&self, tried: &Tried) -> bool {
+        let chooser = self.lock();
+        let mut servers = chooser.groups.iter().flat_map(|it| &it.servers);
+        servers.any(|it| !it.terms.down && !it.binding.drain && !tried.has(&it.backend))
     }
 
     /// Servers that are not `down`, backup ones included: how many attempts a request has.
@@ -318,7 +293,12 @@ impl Upstream {
     pub(crate) fn watch(&self, checks: Vec<Watched>) {
         let now = clock::now();
         let checks = self.watched.get_or_init(|| checks);
-        self.members().iter().for_each(|it| it.backend.watch(checks, now));
+        for server in self.members() {
+            server.backend.watch(checks, now);
+            if self.protections.ejector.is_none() {
+                server.backend.eject(Time::ZERO, now);
+            }
+        }
     }
 
     /// Replaces the servers; those that stay keep their place in the rotation.
@@ -366,18 +346,20 @@ impl Upstream {
         let new = all().filter(|it| it.backend.number().is_none());
         // One server may stand there twice, and gets the number that comes first.
         free.zip(new).for_each(|(number, it)| it.backend.set_number(number));
+        if let Some(ejector) = &self.protections.ejector {
+            ejector.relist(all());
+        }
         self.revision.fetch_add(1, Ordering::Release);
+        drop(chooser);
+        if let Some(queue) = &self.protections.queue {
+            queue.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Chooser> {
         // One panicking request must not stop the rest.
         self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// nginx's default policy, for the primary and for the backup servers.
-pub(crate) fn default_choices() -> [Choice<'static>; 2] {
-    [(); 2].map(|()| Choice::of_directive(&[]).expect("the default policy is in the catalog"))
 }
 
 /// Tells a policy which of the new servers have nothing to do.

@@ -280,7 +280,7 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         id: "grpc-wrr",
         name: "grpc_wrr",
-        directive: None,
+        directive: Some(&["grpc_wrr"]),
         needs: Needs { reports: true, ..Needs::NOTHING },
         refuses: &["slow_start"],
         build: |words| Ok(Box::new(GrpcWrr::from_words(words)?)),

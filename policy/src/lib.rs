@@ -76,6 +76,7 @@ pub use ip_hash::IpHash;
 pub use least_conn::LeastConn;
 pub use least_time::{LeastTime, RandomTwoLeastTime};
 pub use limit::aimd::Aimd;
+pub use limit::gradient::{Gradient, GradientRules};
 pub use limit::gradient2::Gradient2;
 pub use limit::vegas::Vegas;
 pub use limit::{Limit, Sample};

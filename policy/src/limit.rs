@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use crate::Draw;
+use crate::{Draw, Time};
 
 pub(crate) mod aimd;
+pub(crate) mod gradient;
 pub(crate) mod gradient2;
 pub(crate) mod vegas;
 
@@ -27,6 +28,8 @@ pub struct Sample {
     pub in_flight: u32,
     /// Whether it was refused or ran out of time.
     pub is_dropped: bool,
+    /// When it ended.
+    pub at: Time,
 }
 
 /// The whole part of a limit, as `limit()` reports it.

@@ -96,6 +96,11 @@ impl Outlier {
         Self { rules, hosts, compared_at: None }
     }
 
+    /// Goes by other rules from now on; who sits out does so to the end.
+    pub fn set_rules(&mut self, rules: Ejection) {
+        self.rules = rules;
+    }
+
     /// Takes over a new list, see [`crate::Policy::relist`].
     pub fn relist(&mut self, from: &[Option<usize>]) {
         self.hosts.relist(from);

@@ -60,6 +60,13 @@ impl RetryTokens {
         Self::new(ttl, per_second, 1, rounded_down(1.0 / ratio))
     }
 
+    /// A share of the requests of such a time, and `min` retries besides.
+    #[must_use]
+    pub fn share(window: Duration, percent: u32, min: u32) -> Self {
+        let reserve = i64::from(min) * 100;
+        Self { reserve, ..Self::new(window, 0, i64::from(percent), 100) }
+    }
+
     fn new(ttl: Duration, per_second: u32, deposit: i64, withdrawal: i64) -> Self {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let reserve = i64::from(per_second).saturating_mul(seconds).saturating_mul(withdrawal);
@@ -144,6 +151,17 @@ mod tests {
             tokens.deposit(Time::ZERO);
         }
         assert_eq!(paid(&mut tokens, Time::ZERO), 1);
+    }
+
+    #[test]
+    fn a_share_of_the_requests_of_a_time_and_some_besides_are_paid() {
+        let mut tokens = RetryTokens::share(TTL, 20, 3);
+        assert_eq!(paid(&mut tokens, Time::ZERO), 3);
+        for _ in 0..10 {
+            tokens.deposit(Time::ZERO);
+        }
+        assert_eq!(paid(&mut tokens, Time::ZERO), 2);
+        assert_eq!(paid(&mut tokens, Time::from_secs(10)), 3);
     }
 
     #[test]

@@ -109,8 +109,30 @@ pub struct Group {
     pub checks: Option<[u64; 2]>,
     /// Idle connections to its servers.
     pub idle: u64,
+    /// Who waits for a server, `None` where nobody may.
+    pub queue: Option<Queue>,
+    /// Servers ejected after answers from 500 on, and after failures; `None` where none are.
+    pub ejections: Option<[u64; 2]>,
+    /// Requests that may be in progress at once, and how many were one too many; `None` for no
+    /// limit.
+    pub limit: Option<(u64, u64)>,
+    /// Retries there were no means for, `None` where they are not limited.
+    pub retries_refused: Option<u64>,
     /// Its servers, backup ones last.
     pub servers: Vec<Server>,
+}
+
+/// Requests that wait for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Queue {
+    /// How many do.
+    pub waiting: u64,
+    /// How many may.
+    pub limit: u64,
+    /// How many came when it was full.
+    pub overflows: u64,
+    /// How long those waited who got a server.
+    pub waits: Histogram,
 }
 
 /// Whether a server may be picked, in nginx's words.

@@ -51,6 +51,8 @@ pub struct Attempt {
     pub upstream: Arc<str>,
     /// Of its answer, 502 or 504 for a failure, 0 when there was none.
     pub status: u16,
+    /// How long it waited in the queue of the group, `None` where it did not.
+    pub queued: Option<Duration>,
     /// From the pick to the connection.
     pub connect: Option<Duration>,
     /// From the pick to the end of the answer's head.

@@ -10,6 +10,7 @@ use policy::{Class, Event, Sent, Time};
 use crate::engine::connection::{Connection, Outcome};
 use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::failure::{Abort, Failure};
+use crate::engine::h1::write;
 use crate::engine::peer::Peer;
 use crate::engine::{clock, pool};
 use crate::http::Action;
@@ -17,6 +18,8 @@ use crate::http::location::Location;
 use crate::http::proxy_pass::{Goal, Proxy};
 use crate::logs::{self, Level};
 use crate::upstream::backend::add;
+use crate::upstream::probe;
+use crate::upstream::protection::Entrance;
 use crate::upstream::sticky::Bound;
 use crate::upstream::{Lease, Reason, Upstream};
 
@@ -30,6 +33,7 @@ mod download;
 mod part;
 mod settle;
 mod upload;
+mod wait;
 
 /// How an attempt ended that did not answer the client.
 enum Stop {
@@ -49,6 +53,8 @@ struct Request<'a> {
     began: Time,
     /// Attempts of the request before it was led here.
     before: usize,
+    /// What lets it in, and be tried again.
+    entrance: &'a Entrance,
 }
 
 /// Which idle connections a location may use, `None` for those of its whole group.
@@ -90,6 +96,14 @@ impl Connection<'_> {
         // What the answer before it said is known until here, as in nginx.
         exchange.response.clear();
         exchange.reply.restart();
+        // Whoever is one too many is told so before anything is done for it.
+        let mut entrance = match &proxy.goal {
+            Goal::Fixed(upstream, _) => match admit(exchange, upstream) {
+                Ok(entrance) => entrance,
+                Err(action) => return Outcome::Answer(action),
+            },
+            Goal::Dynamic(_) => Entrance::default(),
+        };
         let body = match self.take_body(exchange, location, proxy).await {
             Ok(body) => body,
             Err(abort) => return Self::abort(exchange, abort),
@@ -108,13 +122,18 @@ impl Connection<'_> {
                     Ok(upstream) => upstream,
                     Err(outcome) => return outcome,
                 };
+                entrance = match admit(exchange, &aimed) {
+                    Ok(entrance) => entrance,
+                    Err(action) => return Outcome::Answer(action),
+                };
                 now = clock::now();
                 name = Arc::from(aimed.name.as_str());
                 (&aimed, &name)
             }
         };
         let before = exchange.attempts.len();
-        let request = Request { location, proxy, upstream, body, began: now, before };
+        let entrance = &entrance;
+        let request = Request { location, proxy, upstream, body, began: now, before, entrance };
         exchange.tried.clear();
         let key = upstream.key.load().as_ref().map(|it| {
             let mut key = Vec::new();
@@ -131,19 +150,27 @@ impl Connection<'_> {
             asked.client = exchange.client.as_ref().and_then(|it| it.address).map(|it| it.ip());
             let name = Arc::clone(upstream_name);
             let begins_pass = exchange.attempts.len() == before;
-            let bound = exchange.bound.server.as_deref();
-            let Some(lease) = upstream.pick(&asked, &exchange.tried, bound) else {
-                let attempt =
-                    Attempt { upstream: name, status: 502, begins_pass, ..Attempt::default() };
+            let (found, queued) = match self.place(exchange, &request, &asked).await {
+                Ok(found) => found,
+                Err(abort) => return Self::abort(exchange, abort),
+            };
+            let Some(mut lease) = found else {
+                let base = Attempt { queued, ..Attempt::default() };
+                let attempt = Attempt { upstream: name, status: 502, begins_pass, ..base };
                 exchange.attempts.push(attempt);
-                logs::note(Level::Error, exchange, "no live upstreams", "connecting to upstream");
+                if queued.is_none() {
+                    let text = "no live upstreams";
+                    logs::note(Level::Error, exchange, text, "connecting to upstream");
+                }
                 return Outcome::Answer(Action::Status(502));
             };
+            probe::send(upstream, lease.take_asked());
             let backend = Some(lease.backend.clone());
             if let (Some(sticky), Some(server)) = (&upstream.sticky, &lease.server) {
                 exchange.binding_cookie = sticky.cookie(server, exchange).unwrap_or_default();
             }
-            let attempt = Attempt { backend, upstream: name, begins_pass, ..Attempt::default() };
+            let base = Attempt { queued, ..Attempt::default() };
+            let attempt = Attempt { backend, upstream: name, begins_pass, ..base };
             exchange.attempts.push(attempt);
             let failure = match self.attempt(exchange, &request, lease).await {
                 Ok(outcome) => return outcome,
@@ -154,8 +181,12 @@ impl Connection<'_> {
             if request.tries_after(exchange, &failure, left).is_none() {
                 return Outcome::Answer(Action::Status(failure.status()));
             }
-            add(&upstream.totals.retries, 1);
             now = clock::now();
+            // That of a status was asked for before its answer was thrown away.
+            if failure.reason != Reason::Status && !request.entrance.permits_retry(now) {
+                return Outcome::Answer(Action::Status(failure.status()));
+            }
+            add(&upstream.totals.retries, 1);
         }
     }
 
@@ -276,6 +307,17 @@ impl Connection<'_> {
     }
 }
 
+/// Lets a request in; whoever is one too many may ask again later.
+fn admit<'s>(exchange: &mut Exchange, upstream: &Upstream) -> Result<Entrance, Action<'s>> {
+    upstream.protections.admit(exchange.started).map_err(|seconds| {
+        let seconds = seconds.to_string();
+        write::field(&mut exchange.kept_fields, b"Retry-After", seconds.as_bytes());
+        let text = "too many requests in progress";
+        logs::note(Level::Warn, exchange, text, "connecting to upstream");
+        Action::Status(503)
+    })
+}
+
 /// Ends the lease of an attempt that got no answer, and charges the server if it is at fault.
 fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
     let now = clock::now();
@@ -338,6 +380,9 @@ fn failed_status(
         action: "reading response header from upstream",
     };
     request.tries_after(exchange, &failure, request.tries(exchange))?;
+    if !request.entrance.permits_retry(clock::now()) {
+        return None;
+    }
     let status = exchange.response.status;
     if let Some(attempt) = exchange.attempts.last_mut() {
         attempt.status = status;

@@ -4,6 +4,7 @@ use super::exposition::{Exposition, Labels, labels};
 use crate::admin::view::{CODES, Group, Server, State, View};
 use crate::http::server::METHODS;
 use crate::upstream::backend::Reason;
+use crate::upstream::ejection::REASONS;
 
 /// A server with its labels as they are written.
 struct Line<'a> {
@@ -44,6 +45,54 @@ pub(super) fn upstreams(out: &mut Exposition<'_>, groups: &[Group]) {
                 .flatten()
                 .map(|(result, count)| ([("upstream", &*group.name), ("result", result)], count))
         }),
+    );
+}
+
+/// What keeps groups serving, where it is asked for.
+pub(super) fn protections(out: &mut Exposition<'_>, groups: &[Group]) {
+    let queues = || groups.iter().filter_map(|it| Some((it, it.queue.as_ref()?)));
+    out.gauges(
+        "balancer_upstream_queue_requests",
+        "Requests that wait for a server",
+        queues().map(|(it, queue)| ([("upstream", &*it.name)], queue.waiting)),
+    );
+    out.histograms(
+        "balancer_upstream_queue_seconds",
+        "How long requests waited that got a server",
+        queues().map(|(it, queue)| ([("upstream", &*it.name)], &queue.waits)),
+    );
+    out.counters(
+        "balancer_upstream_queue_overflows",
+        "Requests that came when the queue was full",
+        queues().map(|(it, queue)| ([("upstream", &*it.name)], queue.overflows)),
+    );
+    out.counters(
+        "balancer_ejections",
+        "Ejections of servers by what led to them",
+        groups.iter().flat_map(|group| {
+            let counts = group.ejections.map(|it| REASONS.into_iter().zip(it));
+            counts
+                .into_iter()
+                .flatten()
+                .map(|(reason, count)| ([("upstream", &*group.name), ("reason", reason)], count))
+        }),
+    );
+    out.counters(
+        "balancer_retry_budget_exhausted",
+        "Retries that the budget did not allow",
+        groups.iter().filter_map(|it| Some(([("upstream", &*it.name)], it.retries_refused?))),
+    );
+    let limits = || groups.iter().filter_map(|it| Some((it, it.limit?)));
+    out.gauges(
+        "balancer_upstream_concurrency_limit",
+        "Requests that may be in progress at once",
+        limits().map(|(it, (limit, _))| ([("upstream", &*it.name)], limit)),
+    );
+    out.counters(
+        "balancer_shed",
+        "Requests that were refused at once, by reason",
+        limits()
+            .map(|(it, (_, shed))| ([("upstream", &*it.name), ("reason", "concurrency")], shed)),
     );
 }
 

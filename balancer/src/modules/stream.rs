@@ -6,6 +6,7 @@ use crate::http::proxy_pass::socket;
 use crate::http::{limit_conn, limit_zone, server};
 use crate::logs::rows as logs;
 use crate::stream::{EVERYWHERE, access, core, listen, proxy, set, ssl_preread};
+use crate::upstream::protection::rows as protection;
 use crate::upstream::{check, dns, rows as upstream};
 use crate::variable::rows as variable;
 
@@ -175,6 +176,7 @@ pub(super) const SERVER: &[&dyn Rows<StreamServerBlock>] = &[
 /// Within an `upstream` of `stream`.
 pub(super) const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
     &Table::new(upstream::STREAM_ROWS, |it| it),
+    &Table::extension(protection::STREAM_ROWS, |it: &mut upstream::Settings| &mut it.protection),
     &Table::new(dns::rows::STREAM_UPSTREAM_ROWS, |it: &mut upstream::Settings| &mut it.resolver),
 ];
 

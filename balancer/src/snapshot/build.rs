@@ -22,6 +22,7 @@ use crate::process::rows::Settings;
 use crate::upstream::resolve::look_up_now;
 use crate::variable::Names;
 
+mod checks;
 mod formats;
 mod listeners;
 mod locations;

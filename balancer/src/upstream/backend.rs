@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use policy::{Candidate, Event, Record, SlowStart, Terms, Time, Transition};
 
+use super::probe::Latencies;
 use super::standing::Standing;
 
 /// Where a server listens.
@@ -133,6 +134,8 @@ pub struct Backend {
     record: Mutex<Record>,
     /// Those reasons.
     pub(super) standing: Mutex<Standing>,
+    /// How long requests took, for policies that ask ahead.
+    pub(super) latencies: Latencies,
     number: OnceLock<u32>,
     /// What is counted.
     pub counters: Counters,
@@ -152,6 +155,7 @@ impl Backend {
             out_until: AtomicU64::new(0),
             record: Mutex::default(),
             standing: Mutex::default(),
+            latencies: Latencies::default(),
             number: OnceLock::new(),
             counters: Counters::default(),
             name: address.to_string(),
@@ -193,6 +197,11 @@ impl Backend {
     /// What a policy may know of it now; reads atomics only.
     pub fn candidate_at(&self, now: Time, terms: &Terms) -> Candidate {
         terms.candidate(self.in_flight(), self.usable_from(), now)
+    }
+
+    /// What a policy may know of it where health is ignored.
+    pub(super) fn candidate_in_panic(&self, terms: &Terms) -> Candidate {
+        terms.candidate(self.in_flight(), Time::ZERO, Time::ZERO)
     }
 
     /// Which part of its weight it gets now, up to 1.

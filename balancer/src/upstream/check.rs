@@ -23,7 +23,7 @@ use crate::engine::peer::{self, Outgoing};
 use crate::engine::{Shared, clock};
 use crate::snapshot::Snapshot;
 
-mod http;
+pub(super) mod http;
 pub mod rows;
 pub mod talk;
 pub mod test;
@@ -61,7 +61,7 @@ impl Check {
         (server, location): (Arc<crate::http::server::Server>, usize),
         test: Option<Arc<test::Test>>,
     ) -> Self {
-        let text = format!("{test:?}");
+        let judged = format!("{test:?}");
         let uri = line.uri.as_bytes().to_vec();
         let keepalive_time = line.keepalive_time;
         let http = Http { server, location, uri, test, keepalive_time };
@@ -71,7 +71,7 @@ impl Check {
             }
             _ => How::Http(http),
         };
-        Self::new(upstream, line, how, &text)
+        Self::new(upstream, line, how, &judged)
     }
 
     /// Has the group of a `stream` server checked.
@@ -81,14 +81,14 @@ impl Check {
         patience: Duration,
         talk: Option<Arc<Talk>>,
     ) -> Self {
-        let text = format!("{talk:?}");
+        let judged = format!("{talk:?}");
         let how = How::Plain { way: Outgoing::default(), patience, talk };
-        Self::new(upstream, line, how, &text)
+        Self::new(upstream, line, how, &judged)
     }
 
-    fn new(upstream: Arc<Upstream>, line: &Line, how: How, test: &str) -> Self {
+    fn new(upstream: Arc<Upstream>, line: &Line, how: How, judged: &str) -> Self {
         let watched = Watched {
-            name: format!("{} {test}", line.text).into(),
+            name: format!("{} {judged}", line.text).into(),
             is_mandatory: line.is_mandatory,
             is_persistent: line.is_persistent,
         };

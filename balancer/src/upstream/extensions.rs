@@ -31,5 +31,6 @@ pub const ROWS: &[Row<Settings>] = &[
     method("envoy_least_request", 0..=2),
     method("envoy_ring_hash", 1..=2),
     method("grpc_stride", 0..=0),
+    method("grpc_wrr", 0..=4),
     method("pingora_rr", 0..=0),
 ];

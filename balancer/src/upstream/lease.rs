@@ -7,6 +7,7 @@ use std::time::Duration;
 use policy::{Event, Hears, Needs, Terms, Time, Transition};
 
 use super::group::Group;
+use super::report::Load;
 use super::{Backend, Chooser, Server, Upstream};
 use crate::engine::clock;
 
@@ -25,6 +26,10 @@ pub struct Lease<'a> {
     pub(super) place: (usize, usize),
     /// When it was chosen.
     pub began: Time,
+    /// Requests in progress on the server then, this one included.
+    pub(super) in_flight: u32,
+    /// Servers that the policy wants to know the load of.
+    pub(super) asked: Vec<Arc<Backend>>,
 }
 
 impl Lease<'_> {
@@ -42,11 +47,45 @@ impl Lease<'_> {
 
     /// Ends the request with what became of it, and says whether that changed the server's state.
     pub fn finish(self, event: Event, now: Time) -> Option<Transition> {
+        self.protect(event, now);
         let is_plain = matches!(event, Event::Success { .. });
         if Hears::Ends <= self.needs.hears || !is_plain {
             self.learn(event, now);
         }
         self.backend.observe(event, now, &self.terms)
+    }
+
+    /// Servers that the policy wants to know the load of; asked for once.
+    pub(crate) fn take_asked(&mut self) -> Vec<Arc<Backend>> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Tells a policy that lives on them what the server reports with an answer.
+    pub(crate) fn report(&self, line: impl FnOnce() -> Option<Load>, now: Time) {
+        if self.needs.reports
+            && let Some(load) = line()
+        {
+            self.learn(Event::Report(load.report()), now);
+        }
+    }
+
+    /// Tells those who protect the group.
+    fn protect(&self, event: Event, now: Time) {
+        if self.needs.probes {
+            self.backend.latencies.learn(self.in_flight, event);
+        }
+        let protections = &self.upstream.protections;
+        if let Some(limiter) = &protections.limiter {
+            limiter.learn(event, now);
+        }
+        if let Some(ejector) = &protections.ejector
+            && let Some(until) = ejector.learn(&self.backend, event, now)
+        {
+            self.backend.eject(until, now);
+            let (server, upstream) = (&self.backend.name, &self.upstream.name);
+            let seconds = until.since(now).as_secs();
+            tracing::warn!("server {server} in upstream \"{upstream}\" is ejected for {seconds}s");
+        }
     }
 
     fn learn(&self, event: Event, now: Time) {
@@ -84,6 +123,9 @@ impl Drop for Lease<'_> {
             self.stop();
         } else {
             self.backend.stop();
+        }
+        if let Some(queue) = &self.upstream.protections.queue {
+            queue.wake();
         }
     }
 }

@@ -26,8 +26,9 @@ impl Upstream {
         let choice = || Choice::of_directive(words).map_err(|it| Refused::Policy(it.word));
         let (first, second) = (choice()?, choice()?);
         let entry = first.entry;
-        if entry.needs.probes || entry.needs.reports {
-            return Err(Refused::Policy(0));
+        // Whom probes are sent to is the file's to say.
+        if let Some(word) = words.iter().position(|it| it.starts_with("uri=")) {
+            return Err(Refused::Policy(word));
         }
         let key = match first.key {
             Some(_) if self.is_stream => {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use policy::{Choice, Entry, Terms};
 
+use super::protection::Asked;
 use super::{Binding, Keepalive, dns, sticky};
 use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::value::{Unit, number, size, time};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub has_zone: bool,
     /// Who follows the names of its servers.
     pub resolver: dns::rows::Settings,
+    /// What keeps it serving.
+    pub protection: Asked,
 }
 
 /// One `server` line.
@@ -164,8 +167,18 @@ impl Settings {
     pub fn new(name: Word, close: Span) -> Self {
         let keepalive = Keepalive::DEFAULT;
         let (servers, resolver) = (Vec::new(), dns::rows::Settings::default());
-        let (method, sticky) = (None, None);
-        Self { name, close, servers, method, keepalive, sticky, has_zone: false, resolver }
+        let (method, sticky, protection) = (None, None, Asked::default());
+        Self {
+            name,
+            close,
+            servers,
+            method,
+            keepalive,
+            sticky,
+            has_zone: false,
+            resolver,
+            protection,
+        }
     }
 
     /// The check nginx makes at the end of the block.
@@ -248,11 +261,9 @@ impl Settings {
             };
             directive.words.get(refusal.word).map_or_else(missing, Word::invalid_parameter)
         })?;
-        if choice.entry.needs.probes {
-            let text = format!("unknown directive \"{}\"", words[0]);
-            let help = "its probes are not sent yet; `least_time header` and `peak_ewma` learn \
-                        from the answers instead";
-            return Err(directive.name().refuse(text).with_help(help));
+        let is_bad = |it: &&Word| it.parameter("uri").is_some_and(|it| !it.starts_with('/'));
+        if let Some(word) = directive.arguments().iter().find(is_bad) {
+            return Err(word.invalid_parameter());
         }
         let own = choice.entry.directive.unwrap_or_default();
         let key = own.iter().position(|it| *it == "KEY").map(|it| directive.words[it].clone());
@@ -450,11 +461,6 @@ mod tests {
     fn every_policy_of_the_catalog_has_its_directive() {
         for entry in CATALOG {
             let Some(own) = entry.directive else { continue };
-            if entry.needs.probes {
-                let refused = read(&format!("{}; server a;", own[0])).unwrap_err();
-                assert_eq!(refused.reason, format!("unknown directive \"{}\"", own[0]));
-                continue;
-            }
             let words = own.iter().map(|it| match *it {
                 "KEY" => "$request_uri",
                 "bounded=" => "bounded=1.5",

@@ -122,6 +122,17 @@ impl Backend {
         self.publish_standing(&standing, now);
     }
 
+    /// It sits out until then; not at all for a time that is over.
+    pub(super) fn eject(&self, until: Time, now: Time) {
+        let mut standing = self.standing();
+        if standing.ejected_until == until {
+            return;
+        }
+        standing.ejected_until = until;
+        standing.ejections += u64::from(now < until);
+        self.publish_standing(&standing, now);
+    }
+
     /// When a check is due again, `None` where it is not made any more.
     pub(super) fn due(&self, name: &str) -> Option<Time> {
         let standing = self.standing();

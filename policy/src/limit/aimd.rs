@@ -44,12 +44,13 @@ const MAX: u32 = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SplitMix64;
+    use crate::{SplitMix64, Time};
 
     #[track_caller]
     fn check(in_flight: u32, rtt: Duration, is_dropped: bool, expected: u32) {
         let mut limit = Aimd { limit: 100, ..Aimd::default() };
-        limit.learn(&Sample { rtt, in_flight, is_dropped }, &mut SplitMix64::new(1));
+        limit
+            .learn(&Sample { rtt, in_flight, is_dropped, at: Time::ZERO }, &mut SplitMix64::new(1));
         assert_eq!(limit.limit(), expected, "{in_flight} in flight, {rtt:?}");
     }
 
@@ -67,7 +68,7 @@ mod tests {
     fn the_limit_stays_within_its_range() {
         let mut limit = Aimd::default();
         let mut draw = SplitMix64::new(1);
-        let lost = Sample { rtt: Duration::ZERO, in_flight: 20, is_dropped: true };
+        let lost = Sample { rtt: Duration::ZERO, in_flight: 20, is_dropped: true, at: Time::ZERO };
         limit.learn(&lost, &mut draw);
         assert_eq!(limit.limit(), MIN);
         for _ in 0..1000 {

@@ -70,13 +70,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::SplitMix64;
+    use crate::{SplitMix64, Time};
 
     /// Learns one sample at a limit of 100 and a long-term average of 10 ms.
     fn learned(rtt_ms: u64, in_flight: u32) -> Gradient2 {
         let rtt = Duration::from_millis(rtt_ms);
         let mut limit = Gradient2 { limit: 100.0, long_rtt: 1e7, samples: WARM_UP };
-        limit.learn(&Sample { rtt, in_flight, is_dropped: false }, &mut SplitMix64::new(1));
+        limit.learn(
+            &Sample { rtt, in_flight, is_dropped: false, at: Time::ZERO },
+            &mut SplitMix64::new(1),
+        );
         limit
     }
 

@@ -76,14 +76,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::SplitMix64;
+    use crate::{SplitMix64, Time};
 
     /// Learns one sample at a limit of 20 and a best time of 100 ms.
     #[track_caller]
     fn check(rtt_ms: u64, in_flight: u32, is_dropped: bool, expected: u32) {
         let mut limit = Vegas { best: Some(1e8), ..Vegas::default() };
         let rtt = Duration::from_millis(rtt_ms);
-        limit.learn(&Sample { rtt, in_flight, is_dropped }, &mut SplitMix64::new(1));
+        limit
+            .learn(&Sample { rtt, in_flight, is_dropped, at: Time::ZERO }, &mut SplitMix64::new(1));
         assert_eq!(limit.limit(), expected, "{rtt_ms} ms, {in_flight} in flight");
     }
 
@@ -106,7 +107,7 @@ mod tests {
     fn a_better_time_only_moves_the_baseline() {
         let mut limit = Vegas { best: Some(1e8), ..Vegas::default() };
         let rtt = Duration::from_millis(50);
-        let sample = Sample { rtt, in_flight: 20, is_dropped: false };
+        let sample = Sample { rtt, in_flight: 20, is_dropped: false, at: Time::ZERO };
         limit.learn(&sample, &mut SplitMix64::new(1));
         assert_eq!((limit.limit(), limit.best), (20, Some(5e7)));
     }
@@ -114,7 +115,12 @@ mod tests {
     #[test]
     fn the_baseline_is_measured_anew_after_a_while() {
         let mut limit = Vegas { best: Some(1e8), samples: 599.0, ..Vegas::default() };
-        let sample = Sample { rtt: Duration::from_secs(9), in_flight: 20, is_dropped: false };
+        let sample = Sample {
+            rtt: Duration::from_secs(9),
+            in_flight: 20,
+            is_dropped: false,
+            at: Time::ZERO,
+        };
         limit.learn(&sample, &mut SplitMix64::new(1));
         assert_eq!((limit.limit(), limit.best), (20, Some(9e9)));
         assert!((0.5..=1.0).contains(&limit.jitter));

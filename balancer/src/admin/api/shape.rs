@@ -80,6 +80,10 @@ pub(super) fn group(group: &Group) -> Value {
     if !group.is_stream {
         shape["keepalive"] = json!(group.idle);
     }
+    if let Some(it) = &group.queue {
+        let (size, most) = (it.waiting, it.limit);
+        shape["queue"] = json!({"size": size, "max_size": most, "overflows": it.overflows});
+    }
     shape
 }
 

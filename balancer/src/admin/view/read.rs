@@ -8,7 +8,9 @@ use std::time::Duration;
 use policy::Time;
 
 use super::pace::Pace;
-use super::{Checks, Connections, Group, Histogram, Process, Server, State, View, VirtualServer};
+use super::{
+    Checks, Connections, Group, Histogram, Process, Queue, Server, State, View, VirtualServer,
+};
 use crate::engine::Shared;
 use crate::engine::clock;
 use crate::http::server;
@@ -110,6 +112,8 @@ fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Opti
             }
         }
     }
+    // Only groups with a block have them, and of those there is one.
+    let retries = first.protections.retries.as_ref();
     Some(Group {
         name,
         zone: first.name.clone(),
@@ -124,8 +128,27 @@ fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Opti
             same.iter().for_each(|it| add_all(&mut sums, &values(&it.totals.checks)));
             sums
         }),
+        queue: queue(first),
+        ejections: first.protections.ejector.as_ref().map(|it| values(&it.counts)),
+        limit: first
+            .protections
+            .limiter
+            .as_ref()
+            .map(|it| (u64::from(it.limit()), it.shed.load(Ordering::Relaxed))),
+        retries_refused: retries.map(|it| it.refused.load(Ordering::Relaxed)),
         idle: same.iter().map(|it| u64::from(it.idle.load(Ordering::Relaxed))).sum(),
         servers,
+    })
+}
+
+fn queue(upstream: &Upstream) -> Option<Queue> {
+    let protections = &upstream.protections;
+    let (queue, rules) = protections.queue.as_ref().zip(protections.asked.queue)?;
+    Some(Queue {
+        waiting: queue.len() as u64,
+        limit: rules.limit as u64,
+        overflows: queue.overflows.load(Ordering::Relaxed),
+        waits: Histogram::read(&queue.waits),
     })
 }
 

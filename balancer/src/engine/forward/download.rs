@@ -11,7 +11,7 @@ use crate::engine::ahead::{Ahead, Inflow, PATIENCE, Source, Throttle};
 use crate::engine::connection::{After, Connection};
 use crate::engine::exchange::Exchange;
 use crate::engine::failure::Abort;
-use crate::engine::forward::settle::settle;
+use crate::engine::forward::settle::{load, settle};
 use crate::engine::forward::upload::Upload;
 use crate::engine::forward::{Request, part, place};
 use crate::engine::h1::body::{Framing, decimal};
@@ -80,6 +80,7 @@ impl Connection<'_> {
     ) -> After {
         let mut down = self.start(exchange, request, &upload, &lease);
         let passed = if down.is_upgrade {
+            request.entrance.leave();
             down.has_waited = true;
             self.tunnel(exchange, request, &mut peer, &mut down).await
         } else {
@@ -137,6 +138,7 @@ impl Connection<'_> {
         let head_at = clock::now();
         let head_time = head_at.since(lease.began);
         lease.head(head_time, head_at);
+        lease.report(|| load(exchange), head_at);
         if let Some(attempt) = exchange.attempts.last_mut() {
             attempt.status = status;
             attempt.header = Some(head_time);

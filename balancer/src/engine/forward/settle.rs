@@ -11,6 +11,7 @@ use crate::engine::forward::upload::Upload;
 use crate::engine::h1::field::Name;
 use crate::logs::{self, Level};
 use crate::upstream::backend::add;
+use crate::upstream::report::{self, Load};
 use crate::upstream::{Lease, Reason};
 
 /// Ends the lease of an answer that has come, or has not. Says whether the connection may carry
@@ -26,6 +27,7 @@ pub(super) fn settle(
     // An answer that came whole with its head is over when that has come: its bytes were handed to
     // the system without a wait.
     let now = if down.has_waited { clock::now() } else { down.head_at };
+    request.entrance.leave();
     let total = now.since(lease.began);
     let status = exchange.response.status;
     learn(exchange, request, &lease, now);
@@ -84,6 +86,14 @@ pub(super) fn learn(exchange: &Exchange, request: &Request<'_>, lease: &Lease<'_
     if let (Some(sticky), Some(server)) = (&request.upstream.sticky, &lease.server) {
         sticky.learn(exchange, &exchange.bound, server, now);
     }
+}
+
+/// What the server says of its load.
+pub(super) fn load(exchange: &Exchange) -> Option<Load> {
+    let bytes = &exchange.reply.bytes;
+    let mut fields = exchange.response.fields.iter();
+    let line = fields.find(|it| it.name.of(bytes).eq_ignore_ascii_case(report::NAME))?;
+    Load::parse(line.value.of(bytes))
 }
 
 impl Request<'_> {

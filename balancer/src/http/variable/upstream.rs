@@ -59,6 +59,7 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     ("upstream_bytes_sent", |it, out| attempts(it, out, |it, out| display(it.sent, out))),
     ("upstream_connect_time", |it, out| attempts(it, out, |it, out| duration(it.connect, out))),
     ("upstream_header_time", |it, out| attempts(it, out, |it, out| duration(it.header, out))),
+    ("upstream_queue_time", |it, out| attempts(it, out, |it, out| duration(it.queued, out))),
     ("upstream_response_length", |it, out| attempts(it, out, |it, out| display(it.length, out))),
     ("upstream_response_time", |it, out| attempts(it, out, |it, out| duration(it.response, out))),
     ("upstream_status", |it, out| {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::checks::check;
 use super::formats::{self, Logs};
 use super::upstreams::Groups;
 use crate::conf::error::os_text;
@@ -376,29 +377,4 @@ impl<'a> Compiler<'a> {
     fn kept<T>(&mut self, result: Result<T, ConfError>) -> Option<T> {
         result.map_err(|it| self.problems.push(it)).ok()
     }
-}
-
-/// The check that a location asks for.
-fn check(
-    server: &Arc<Server>,
-    location: usize,
-    line: &CheckLine,
-    tests: &HashMap<String, Arc<Test>>,
-) -> Result<Arc<Check>, ConfError> {
-    let Content::Proxy(proxy) = &server.locations[location].content else {
-        return Err(line.word.refuse("\"health_check\" requires \"proxy_pass\" to an upstream"));
-    };
-    let Goal::Fixed(upstream, _) = &proxy.goal else {
-        let text = "\"health_check\" does not support variables in \"proxy_pass\"";
-        return Err(line.word.refuse(text));
-    };
-    let test = match &line.test {
-        Some(name) => {
-            let test = tests.get(name.as_str());
-            Some(test.ok_or_else(|| name.refuse(format!("match \"{name}\" not found")))?)
-        }
-        None => None,
-    };
-    let place = (Arc::clone(server), location);
-    Ok(Arc::new(Check::of_location(Arc::clone(upstream), line, place, test.cloned())))
 }

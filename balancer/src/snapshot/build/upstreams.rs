@@ -15,6 +15,8 @@ use crate::http::proxy_pass::rows::Target;
 use crate::http::variable::compile;
 use crate::snapshot::Snapshot;
 use crate::upstream::member::{Lookup, Member, Place, Spot};
+use crate::upstream::probe::Probe;
+use crate::upstream::protection::Protections;
 use crate::upstream::resolve::Answers;
 use crate::upstream::rows::{DEFAULT_PORT, Line, Settings};
 use crate::upstream::sticky::How;
@@ -168,6 +170,11 @@ impl<'a> Groups<'a> {
                 })?),
                 _ => None,
             },
+            protections: Protections { asked: block.protection, ..Protections::default() },
+            probe: method.and_then(|it| {
+                let uri = it.words.iter().find_map(|it| it.strip_prefix("uri="))?;
+                it.entry.needs.probes.then(|| Probe::new(&block.name, uri))
+            }),
             ..self.plan(name, choices, keepalive)
         };
         self.add(plan, members);
@@ -187,6 +194,8 @@ impl<'a> Groups<'a> {
             idle: Arc::default(),
             totals: Arc::default(),
             before: Vec::new(),
+            protections: Protections::default(),
+            probe: None,
             seed: seed(),
         }
     }
@@ -203,6 +212,9 @@ impl<'a> Groups<'a> {
                 *spots = before.spots(&member.line);
             }
         }
+        let asked = plan.protections.asked;
+        let known = before.map(|it| &it.protections);
+        let plan = Plan { protections: Protections::new(asked, known, seed()), ..plan };
         let plan = match before {
             Some(before) => Plan {
                 idle: Arc::clone(&before.idle),

@@ -43,13 +43,13 @@ pub(super) struct Http {
 
 /// A connection that may serve the next check.
 #[derive(Debug)]
-pub(super) struct Kept {
-    stream: Stream,
-    opened: Time,
+pub(in crate::upstream) struct Kept {
+    pub(in crate::upstream) stream: Stream,
+    pub(in crate::upstream) opened: Time,
 }
 
 /// What was being done when a check failed, and why.
-pub(super) type Failed = (&'static str, String);
+pub(in crate::upstream) type Failed = (&'static str, String);
 
 pub(super) const CONNECTING: &str = "connecting to upstream";
 pub(super) const SENDING: &str = "sending request to upstream";
@@ -133,10 +133,11 @@ impl Http {
     ) -> Result<(), Failed> {
         let Some(proxy) = self.proxy() else { return Ok(()) };
         let (request, way) = self.request(proxy);
+        let patience = [proxy.send_timeout, proxy.read_timeout];
         let is_fresh = |it: &Kept| clock::now().since(it.opened) < self.keepalive_time;
         // A kept connection that its server has closed says nothing: a new one is asked.
         let again = match kept.take().filter(is_fresh) {
-            Some(kept) => Answer::ask(kept, &request, proxy).await.ok(),
+            Some(kept) => Answer::ask(kept, &request, patience).await.ok(),
             None => None,
         };
         let mut answer = match again {
@@ -145,7 +146,7 @@ impl Http {
                 let opening = peer::open(address, &way);
                 let stream = within(proxy.connect_timeout, CONNECTING, opening).await?;
                 let fresh = Kept { stream, opened: clock::now() };
-                Answer::ask(fresh, &request, proxy).await?
+                Answer::ask(fresh, &request, patience).await?
             }
         };
         let may_stay = answer.response.keep_alive && !self.keepalive_time.is_zero();
@@ -170,20 +171,24 @@ impl Http {
 }
 
 /// The answer to a check, on the connection it comes from.
-struct Answer {
+pub(in crate::upstream) struct Answer {
     from: Kept,
     /// The head, and behind it what has been read and not looked at.
-    bytes: Vec<u8>,
-    response: Response,
+    pub(in crate::upstream) bytes: Vec<u8>,
+    pub(in crate::upstream) response: Response,
     body: Vec<u8>,
     /// Whether nothing more comes.
     is_whole: bool,
 }
 
 impl Answer {
-    /// Sends a request and reads the head of its answer.
-    async fn ask(mut from: Kept, request: &[u8], proxy: &Proxy) -> Result<Self, Failed> {
-        within(proxy.send_timeout, SENDING, from.stream.write_all(request)).await?;
+    /// Sends a request and reads the head of its answer, each within a time.
+    pub(in crate::upstream) async fn ask(
+        mut from: Kept,
+        request: &[u8],
+        [to_send, to_read]: [Duration; 2],
+    ) -> Result<Self, Failed> {
+        within(to_send, SENDING, from.stream.write_all(request)).await?;
         let (mut bytes, mut response) = (Vec::new(), Response::default());
         let reading = async {
             loop {
@@ -201,7 +206,7 @@ impl Answer {
                 }
             }
         };
-        within(proxy.read_timeout, READING, reading).await?;
+        within(to_read, READING, reading).await?;
         Ok(Self { from, bytes, response, body: Vec::new(), is_whole: false })
     }
 
