@@ -41,6 +41,7 @@ mod response_time;
 mod retry;
 mod retry_budget;
 mod ring;
+mod rotation;
 mod round_robin;
 mod slots;
 mod slow_start;
@@ -114,7 +115,7 @@ pub trait Policy: Debug + Send {
     /// The position is in range and the candidate there is eligible. Candidates come in the order of
     /// the last [`Self::relist`], before the first of which any list will do; a policy that
     /// [refuses](Entry::refuses) `slow_start` may expect the weights of that time, too. Nothing is
-    /// allocated after the first pick from a list.
+    /// allocated after the first pick from a list that is not followed.
     fn pick(
         &mut self,
         request: &Request<'_>,
@@ -124,6 +125,14 @@ pub trait Policy: Debug + Send {
 
     /// Takes over a new list: the candidate now at `i` stood at `from[i]`, or is new.
     fn relist(&mut self, from: &[Option<usize>]);
+
+    /// Begins to follow candidates: from now to the next [`Self::relist`] every change of one is told
+    /// by [`Self::changed`] before the next pick, so that a policy need not look at all of them.
+    /// The answers are the same.
+    fn follow(&mut self, _candidates: &[Candidate]) {}
+
+    /// Takes note that a candidate is not what it was; told only after [`Self::follow`].
+    fn changed(&mut self, _position: usize, _before: &Candidate, _after: &Candidate) {}
 
     /// Takes note of a request that went to `position` unasked, because its session is bound there.
     fn bind(&mut self, _position: usize, _request: &Request<'_>, _candidates: &[Candidate]) {}

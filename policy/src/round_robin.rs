@@ -1,5 +1,6 @@
 //! How do requests go round, each server as often as its weight says, and never in bursts?
 
+use crate::rotation::{Place, Rotation};
 use crate::slots::Slots;
 use crate::{Candidate, Draw, Event, Policy, Request, Time};
 
@@ -11,23 +12,51 @@ use crate::{Candidate, Draw, Event, Policy, Request, Time};
 ///
 /// Source: nginx `ngx_http_upstream_round_robin.c`, `ngx_http_upstream_get_peer` and
 /// `ngx_http_upstream_free_round_robin_peer`. The loss is kept instead of the remainder, so that a
-/// change of weight needs no event. One pass over the candidates, no allocation.
+/// change of weight needs no event. One pass over the candidates, no allocation; a search where it
+/// [follows](Policy::follow) them.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
-    turns: Slots<Turn>,
+    pub(crate) turns: Slots<Turn>,
+    following: Option<Following>,
+}
+
+/// What is kept of candidates whose changes are told.
+#[derive(Debug)]
+struct Following {
+    /// Those who are eligible.
+    rotation: Rotation,
+    /// Sum of all weights.
+    weights: i64,
+    /// Those who have failed since the last pick.
+    failed: Vec<usize>,
+}
+
+impl Following {
+    /// Has those who have failed lose weight.
+    fn settle(&mut self, turns: &mut [Turn]) {
+        for position in self.failed.drain(..) {
+            self.rotation.charge(turns, position);
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
-struct Turn {
-    current: i64,
+pub(crate) struct Turn {
+    pub(crate) current: i64,
     lost: u32,
     /// Failures since the last pick; their cost is known when the candidate is seen again.
     failures: u32,
+    pub(crate) place: Place,
 }
 
 impl Turn {
+    /// Whether it brings its whole weight.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lost == 0 && self.failures == 0
+    }
+
     /// Takes part in one pick and returns the weight it brought.
-    fn join(&mut self, candidate: &Candidate) -> i64 {
+    pub(crate) fn join(&mut self, candidate: &Candidate) -> i64 {
         let weight = candidate.weight.get();
         if self.failures != 0 {
             let charged = candidate.failure_cost.saturating_mul(self.failures);
@@ -81,15 +110,29 @@ impl Policy for RoundRobin {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        self.pick_among(candidates, eligible(candidates))
+        let Some(following) = &mut self.following else {
+            return self.pick_among(candidates, eligible(candidates));
+        };
+        following.settle(&mut self.turns);
+        following.rotation.turn(&mut self.turns, candidates)
     }
 
     /// A bound request takes the turn of its candidate, at most one turn ahead of the others.
     fn bind(&mut self, position: usize, _request: &Request<'_>, candidates: &[Candidate]) {
         self.turns.fit(candidates.len());
         let Some(bound) = candidates.get(position) else { return };
+        let is_ahead = |current: i64, total: i64| current <= i64::from(bound.weight.get()) - total;
+        if let Some(following) = &mut self.following {
+            following.settle(&mut self.turns);
+            let rotation = &mut following.rotation;
+            if !is_ahead(rotation.current(&self.turns, position), following.weights) {
+                let paid = rotation.gain(&mut self.turns, candidates);
+                rotation.pay(&mut self.turns, candidates, position, paid);
+            }
+            return;
+        }
         let total = candidates.iter().map(|it| i64::from(it.weight.get())).sum::<i64>();
-        if self.turns[position].current <= i64::from(bound.weight.get()) - total {
+        if is_ahead(self.turns[position].current, total) {
             return;
         }
         let mut paid = 0;
@@ -100,12 +143,40 @@ impl Policy for RoundRobin {
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
+        if let Some(mut following) = self.following.take() {
+            following.rotation.dissolve(&mut self.turns);
+        }
         self.turns.relist(from);
+    }
+
+    fn follow(&mut self, candidates: &[Candidate]) {
+        self.turns.fit(candidates.len());
+        let mut rotation = Rotation::default();
+        for it in eligible(candidates) {
+            rotation.add(&mut self.turns, it, candidates[it].weight.get());
+        }
+        let weights = candidates.iter().map(|it| i64::from(it.weight.get())).sum();
+        self.following = Some(Following { rotation, weights, failed: Vec::new() });
+    }
+
+    fn changed(&mut self, position: usize, before: &Candidate, after: &Candidate) {
+        let Some(following) = &mut self.following else { return };
+        if (before.eligible, before.weight) == (after.eligible, after.weight) {
+            return;
+        }
+        following.weights += i64::from(after.weight.get()) - i64::from(before.weight.get());
+        following.rotation.remove(&mut self.turns, position);
+        if after.eligible {
+            following.rotation.add(&mut self.turns, position, after.weight.get());
+        }
     }
 
     fn learn(&mut self, position: usize, event: Event, _now: Time) {
         if let (Event::Failure { .. }, Some(turn)) = (event, self.turns.get_mut(position)) {
             turn.failures = turn.failures.saturating_add(1);
+            if let Some(following) = &mut self.following {
+                following.failed.push(position);
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ struct Pool {
     running: Vec<usize>,
     draw: SplitMix64,
     now: Time,
+    /// The candidates as the policy was told of them, where it follows.
+    told: Option<Vec<Candidate>>,
 }
 
 /// What a policy said when it was asked to pick.
@@ -56,7 +58,25 @@ impl Pool {
         };
         let policy = (entry.build)(words).unwrap();
         let draw = SplitMix64::new(7);
-        Self { policy, candidates: named(weights), running: Vec::new(), draw, now: Time::ZERO }
+        let (candidates, running) = (named(weights), Vec::new());
+        Self { policy, candidates, running, draw, now: Time::ZERO, told: None }
+    }
+
+    /// Has the policy follow.
+    fn follow(&mut self) {
+        self.policy.follow(&self.candidates);
+        self.told = Some(self.candidates.clone());
+    }
+
+    /// Tells a policy that follows what has changed.
+    fn tell(&mut self) {
+        let told = self.told.iter_mut().flatten();
+        for (position, (before, after)) in told.zip(&self.candidates).enumerate() {
+            if before != after {
+                self.policy.changed(position, before, after);
+                *before = *after;
+            }
+        }
     }
 
     /// Plays one step and returns the pick, if it was one.
@@ -89,6 +109,9 @@ impl Pool {
                 self.candidates = named(weights);
                 self.running.clear();
                 self.policy.relist(from);
+                if self.told.is_some() {
+                    self.follow();
+                }
             }
         }
         None
@@ -98,6 +121,7 @@ impl Pool {
         let key = [key];
         let client = IpAddr::V4(Ipv4Addr::new(10, 0, key[0], 1));
         let request = Request::at(self.now).with_key(&key).from_client(client);
+        self.tell();
         let picked = self.policy.pick(&request, &self.candidates, &mut self.draw)?;
         if let Some(candidate) = self.candidates.get_mut(picked) {
             candidate.in_flight += 1;
@@ -134,6 +158,30 @@ proptest! {
             let (mut one, mut other) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
             for step in &steps {
                 prop_assert_eq!(one.play(step), other.play(step), "{}", entry.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_that_follows_gives_the_same_answers(weights in weights(), steps in steps()) {
+        for entry in CATALOG {
+            let (mut plain, mut follows) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
+            follows.follow();
+            for (number, step) in (0_u32..).zip(&steps) {
+                prop_assert_eq!(plain.play(step), follows.play(step), "{}", entry.id);
+                for pool in [&mut plain, &mut follows] {
+                    let len = pool.candidates.len().max(1);
+                    let Some(it) = pool.candidates.get_mut(number as usize % len) else { continue };
+                    if !entry.refuses.contains(&"slow_start") {
+                        it.weight = NonZeroU32::new(1 + number % 4).unwrap();
+                        it.failure_cost = it.weight.get() / (1 + number % 3);
+                    }
+                    if let Step::Pick { key: 0, .. } = step {
+                        let request = Request::at(pool.now);
+                        pool.tell();
+                        pool.policy.bind(number as usize % len, &request, &pool.candidates);
+                    }
+                }
             }
         }
     }
