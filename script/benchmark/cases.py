@@ -47,5 +47,6 @@ CASES = {
     "answer_16k": Case("16 KiB answer", path="/16k", is_wide=False),
     "answer_1m": Case("1 MiB answer", path="/1m", connections=16, is_wide=False),
     "idle_1000": Case("1000 idle and 64 active", idle=1000, is_wide=False),
+    "idle_10000": Case("10,000 idle and 64 active", idle=10_000, is_wide=False),
     "fixed_4000": Case("4000 requests per second", rate=4000, is_wide=False),
 }

@@ -20,7 +20,8 @@ http {{
 # One file for nginx and for us: the proxy's whole point is to read it unchanged.
 NGINX = """
 daemon off; worker_processes {workers}; pid proxy.pid; error_log error.log;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 32768;
+events {{ worker_connections 16384; }}
 http {{
     access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
     upstream backends {{ {servers} {pooled} }}
@@ -40,7 +41,7 @@ REUSED = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 HAPROXY = """
 global
     nbthread 1
-    maxconn 4096
+    maxconn 16384
     log stdout format raw local0
 defaults
     mode http
@@ -94,17 +95,17 @@ def start_proxies(balancer, backends, folder, running):
     folder.mkdir()
     nginx = Path(program("nginx"))
     started = [
-        _start_reader("balancer", balancer, backends, folder),
-        _start_reader("balancer_2_workers", balancer, backends, folder, workers=2),
-        _start_reader("nginx", nginx, backends, folder),
-        _start_reader("nginx_lab", nginx, backends, folder, is_tuned=False),
+        start_reader("balancer", balancer, backends, folder),
+        start_reader("balancer_2_workers", balancer, backends, folder, workers=2),
+        start_reader("nginx", nginx, backends, folder),
+        start_reader("nginx_lab", nginx, backends, folder, is_tuned=False),
         _start_haproxy(backends, folder),
     ]
     running += started
     return started
 
 
-def _start_reader(name, binary, backends, folder, *, workers=1, is_tuned=True):
+def start_reader(name, binary, backends, folder, *, workers=1, is_tuned=True):
     """A program that reads nginx.conf; untuned is as the lab has it, no connection used twice."""
     place = folder / name
     place.mkdir()
