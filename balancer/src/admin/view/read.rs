@@ -125,7 +125,9 @@ fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Opti
         retries: same.iter().map(|it| it.totals.retries.load(Ordering::Relaxed)).sum(),
         checks: servers.iter().any(|it| it.checks.is_some()).then(|| {
             let mut sums = [0; 2];
-            same.iter().for_each(|it| add_all(&mut sums, &values(&it.totals.checks)));
+            for upstream in same {
+                add_all(&mut sums, &values(&upstream.totals.checks));
+            }
             sums
         }),
         queue: queue(first),

@@ -211,8 +211,8 @@ mod tests {
         let head = format!("HTTP/1.1 {head}\r\n\r\n");
         exchange.reply.bytes.extend_from_slice(head.as_bytes());
         exchange.response.parse(&exchange.reply.bytes).unwrap();
-        let test = read(text).unwrap();
-        assert_eq!(test.objection(&exchange, body.as_bytes()), expected, "{text}: {head}");
+        let judge = read(text).unwrap();
+        assert_eq!(judge.objection(&exchange, body.as_bytes()), expected, "{text}: {head}");
     }
 
     #[test]
