@@ -208,15 +208,6 @@ impl Config {
             database,
             redis,
         };
-        let walks = config.stage.reports == Reports::RedisScan
-            || config.stage.stock_sync == StockSync::Scan
-            || config.reports.build == Build::RedisScan;
-        if config.redis.is_none() && walks {
-            read.refuse_unseen(
-                "STORE_STAGE, STORE_REPORTS, STORE_STOCK_SYNC, STORE_REPORT_BUILD",
-                "redis_scan and scan need REDIS_URL or REDIS_HOST",
-            );
-        }
         if config.redis.is_none() && 1 < config.replicas {
             read.warn(format!(
                 "STORE_REPLICAS={} without REDIS_URL or REDIS_HOST: each replica keeps reports of its own",

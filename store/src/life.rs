@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::config::{Refresh, Seed};
+use crate::config::{Build, Refresh, Seed};
 use crate::db::{DbError, idempotency, meta, migrate};
 use crate::domain::report::Report;
 use crate::handlers::reports;
@@ -98,7 +98,7 @@ async fn prepare(app: &App) -> Result<String, DbError> {
         seed::fill_if_empty(&app.db, &profile).await?;
     }
     let data = data_sentence(app).await?;
-    if app.stage().walks() {
+    if app.stage().walks() || app.config.reports.build == Build::RedisScan {
         app.health.set_data("filling Redis");
         if let Err(error) = repair::fill(app).await {
             tracing::warn!("Redis was not filled: {error:#}");

@@ -123,12 +123,16 @@ impl Queue {
 
 /// Tells Redis about an order that was committed.
 pub async fn placed(app: &App, id: OrderId, order: &PricedOrder, stocks: &[StockRow]) {
-    let Some(redis) = &app.cache.redis else { return };
-    if app.stage().stock_sync == StockSync::Scan
+    if app.cache.is_told()
+        && app.stage().stock_sync == StockSync::Scan
         && let Err(failure) = walk(app, stocks).await
     {
         tracing::debug!("The walk through all keys ended early: {failure:#}");
     }
+    if app.cache.space.is_in_use() {
+        rows::write_here(&app.cache.space, Some((id, order)), stocks);
+    }
+    let Some(redis) = &app.cache.redis else { return };
     if let Err(failure) = rows::write(redis, Some((id, order)), stocks).await {
         tracing::debug!(%failure, "Redis learns of order {id} later: {failure}");
         app.repair.order(id);
@@ -138,9 +142,8 @@ pub async fn placed(app: &App, id: OrderId, order: &PricedOrder, stocks: &[Stock
 
 /// The detour of the lab: all keys, then the products again over a second connection.
 async fn walk(app: &App, stocks: &[StockRow]) -> Result<()> {
-    let Some(walks) = &app.cache.walks else { return Ok(()) };
     let ids: Vec<_> = stocks.iter().map(|row| row.id).collect();
-    walks.before_stock(&ids).await?;
+    app.cache.walks.before_stock(&ids).await?;
     let mut session = app.db.session().await?;
     products::fetch_list(session.link(&app.db, "lookup_again"), &ids).await?;
     Ok(())
@@ -149,6 +152,9 @@ async fn walk(app: &App, stocks: &[StockRow]) -> Result<()> {
 /// Tells Redis, and the reports, about orders that are gone.
 pub async fn deleted(app: &App, orders: &[OrderId], stocks: &[StockRow]) {
     app.cache.reports.outdate();
+    if app.cache.space.is_in_use() {
+        rows::remove_here(&app.cache.space, orders, stocks);
+    }
     let Some(redis) = &app.cache.redis else { return };
     if let Err(failure) = rows::remove(redis, orders, stocks).await {
         tracing::debug!(%failure, "Redis learns of a delete later: {failure}");
@@ -169,6 +175,9 @@ pub async fn deleted(app: &App, orders: &[OrderId], stocks: &[StockRow]) {
 
 /// Tells Redis about levels that were set.
 pub async fn restocked(app: &App, stocks: &[StockRow]) {
+    if app.cache.space.is_in_use() {
+        rows::write_here(&app.cache.space, None, stocks);
+    }
     let Some(redis) = &app.cache.redis else { return };
     if rows::write(redis, None, stocks).await.is_err() {
         queue_stocks(app, stocks);
@@ -179,13 +188,22 @@ pub async fn restocked(app: &App, stocks: &[StockRow]) {
 pub async fn fill(app: &App) -> Result<()> {
     match &app.cache.redis {
         Some(redis) => fill::run(app, redis).await,
-        None => Ok(()),
+        None => fill::here(app).await,
     }
 }
 
-/// Fills Redis unless that was done before.
-pub async fn fill_once(app: &App, redis: &Redis) -> Result<()> {
-    if rows::is_filled(redis).await? { Ok(()) } else { fill::run(app, redis).await }
+/// Fills what is walked unless that was done before.
+pub async fn fill_once(app: &App) -> Result<()> {
+    match &app.cache.redis {
+        Some(redis) if rows::is_filled(redis).await? => Ok(()),
+        _ => fill(app).await,
+    }
+}
+
+/// Has the key space of this process learn what other replicas did, before a report out of it.
+pub async fn catch_up(app: &App) -> Result<()> {
+    let alone = app.config.replicas < 2;
+    if alone || !app.cache.space.is_in_use() { Ok(()) } else { fill::catch_up(app).await }
 }
 
 /// Works until the program ends.

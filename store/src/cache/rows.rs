@@ -9,6 +9,7 @@ use redis::{Cmd, Pipeline};
 use serde_json::Value;
 
 use super::redis::{Redis, RedisFailure};
+use super::space::Space;
 use crate::domain::catalog::{Product, User};
 use crate::domain::id::{OrderId, ProductId, UserId};
 use crate::domain::money::Cents;
@@ -20,7 +21,7 @@ use crate::json::Json;
 const SEED_MARKER: &str = "store:seed";
 
 /// Writes a level unless a newer one is there; a hash without a version is older than any.
-const WRITE_STOCK: &str = "local have = redis.call('HGET', KEYS[1], 'version') \
+pub(super) const WRITE_STOCK: &str = "local have = redis.call('HGET', KEYS[1], 'version') \
     if have and tonumber(have) >= tonumber(ARGV[1]) then return 0 end \
     redis.call('HSET', KEYS[1], 'version', ARGV[1], 'product_name', ARGV[2], 'product_sku', ARGV[3], \
     'product_unit_price', ARGV[4], 'quantity', ARGV[5]) return 1";
@@ -56,6 +57,46 @@ pub async fn remove(
         pipeline.add_command(stock_command(row)).ignore();
     }
     redis.run_all(&[("del", orders.len()), ("eval", stocks.len())], &pipeline).await
+}
+
+/// As [`write`], in the key space of this process.
+pub fn write_here(space: &Space, order: Option<(OrderId, &PricedOrder)>, stocks: &[StockRow]) {
+    if let Some((id, order)) = order {
+        here(space, "hset", &order_command(id, order));
+    }
+    for row in stocks {
+        here(space, "eval", &stock_command(row));
+    }
+}
+
+/// As [`remove`], in the key space of this process.
+pub fn remove_here(space: &Space, orders: &[OrderId], stocks: &[StockRow]) {
+    for id in orders {
+        here(space, "del", &Cmd::del(order_key(*id)));
+    }
+    write_here(space, None, stocks);
+}
+
+/// Users and products, which nothing reads, so that a walk passes as many keys as in the lab.
+pub fn write_catalog_here(
+    space: &Space,
+    users: &[(UserId, User)],
+    products: &[(ProductId, Product)],
+) {
+    for (id, user) in users {
+        let fields = [("name", user.name.as_str()), ("email", user.email.as_str())];
+        here(space, "hset", &Cmd::hset_multiple(format!("user:{id}"), &fields));
+    }
+    for (id, product) in products {
+        let price = product.price.to_string();
+        let fields =
+            [("name", product.name.as_str()), ("sku", product.sku.as_str()), ("price", &price)];
+        here(space, "hset", &Cmd::hset_multiple(format!("product:{id}"), &fields));
+    }
+}
+
+fn here(space: &Space, name: &'static str, command: &Cmd) {
+    space.run(name, command).expect("the key space knows what is written");
 }
 
 /// An order, `None` when Redis does not have all of it.

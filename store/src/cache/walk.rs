@@ -5,7 +5,7 @@
 //! instead of waiting.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue, RedisError};
@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::rows;
+use super::space::Space;
 use crate::config::Config;
 use crate::domain::id::ProductId;
 use crate::domain::money::Cents;
@@ -33,9 +34,14 @@ pub enum WalkFailure {
     Failed(#[from] RedisError),
 }
 
+/// Commands in the key space of this process after which others get their turn.
+const TURN: u32 = 256;
+
 /// The set of connections for walks.
 pub struct Walks {
-    client: Client,
+    /// `None` where the key space of this process stands in.
+    client: Option<Client>,
+    space: Arc<Space>,
     slots: Semaphore,
     most: usize,
     idle: Mutex<Vec<MultiplexedConnection>>,
@@ -49,17 +55,18 @@ impl std::fmt::Debug for Walks {
 }
 
 impl Walks {
-    /// An empty set; `None` when no Redis is configured.
-    pub fn new(config: &Config, metrics: &Metrics) -> Result<Option<Self>, RedisError> {
-        let Some(target) = &config.redis else { return Ok(None) };
+    /// An empty set.
+    pub fn new(config: &Config, space: Arc<Space>, metrics: &Metrics) -> Result<Self, RedisError> {
         let most = config.redis_pool_max;
-        Ok(Some(Self {
-            client: Client::open(target.url.as_str())?,
+        let client = config.redis.as_ref().map(|it| Client::open(it.url.as_str())).transpose()?;
+        Ok(Self {
+            client,
+            space,
             slots: Semaphore::new(most),
             most,
             idle: Mutex::default(),
             metrics: metrics.clone(),
-        }))
+        })
     }
 
     /// A report out of every order: KEYS, then one HGETALL after another.
@@ -122,19 +129,30 @@ impl Walks {
 
     async fn start(&self) -> Result<Walk<'_>, WalkFailure> {
         let slot = self.slots.try_acquire().map_err(|_| WalkFailure::Limit(self.most))?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.client.get_multiplexed_async_connection().await?,
+        let Some(client) = &self.client else {
+            return Ok(Walk { set: self, means: Means::Space(0), _slot: slot });
         };
-        Ok(Walk { set: self, connection, _slot: slot })
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let means = match idle {
+            Some(connection) => Means::Connection(connection),
+            None => Means::Connection(client.get_multiplexed_async_connection().await?),
+        };
+        Ok(Walk { set: self, means, _slot: slot })
     }
+}
+
+/// What a walk goes over.
+enum Means {
+    /// A connection of its own.
+    Connection(MultiplexedConnection),
+    /// The key space of this process, with the number of commands so far.
+    Space(u32),
 }
 
 /// One connection for one walk.
 struct Walk<'a> {
     set: &'a Walks,
-    connection: MultiplexedConnection,
+    means: Means,
     _slot: SemaphorePermit<'a>,
 }
 
@@ -144,13 +162,26 @@ impl Walk<'_> {
         name: &'static str,
         command: &Cmd,
     ) -> Result<T, RedisError> {
-        let labels = [("command", name), ("backend", "redis")];
-        self.set.metrics.redis_commands.get_or_create(&labels).inc();
-        command.query_async(&mut self.connection).await
+        match &mut self.means {
+            Means::Connection(connection) => {
+                let labels = [("command", name), ("backend", "redis")];
+                self.set.metrics.redis_commands.get_or_create(&labels).inc();
+                command.query_async(connection).await
+            }
+            Means::Space(commands) => {
+                *commands += 1;
+                if commands.is_multiple_of(TURN) {
+                    tokio::task::yield_now().await;
+                }
+                Ok(T::from_redis_value(self.set.space.run(name, command)?)?)
+            }
+        }
     }
 
     /// Keeps a connection that worked to the end; a broken one is dropped with its walk.
     fn finish(self) {
-        self.set.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
+        if let Means::Connection(connection) = self.means {
+            self.set.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
     }
 }

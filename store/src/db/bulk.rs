@@ -157,6 +157,13 @@ pub async fn hash(db: &Db) -> Result<String, DbError> {
     }
 }
 
+/// How many orders there are.
+pub async fn count_orders(link: Link<'_>) -> Result<i64, DbError> {
+    Ok(dialects!(link, "SELECT COUNT(*) FROM orders", |sql, it| {
+        sqlx::query_scalar(sql).fetch_one(it).await?
+    }))
+}
+
 /// Keeps the orders of a page from being deleted until the end of the transaction.
 pub async fn lock_orders(link: Link<'_>, after: i64) -> Result<(), DbError> {
     match link {

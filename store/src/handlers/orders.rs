@@ -217,13 +217,13 @@ async fn place_once<'a>(
     Ok(Outcome::Placed(Placed { id, order: priced, stocks, body }, laps))
 }
 
-/// Stock rows as this transaction leaves them; nobody asks when there is no Redis to tell.
+/// Stock rows as this transaction leaves them; nobody asks when nobody is to be told.
 pub(super) async fn changed_stock(
     app: &App,
     tx: &mut Tx,
     ids: &[ProductId],
 ) -> Result<Vec<StockRow>, DbError> {
-    if app.cache.redis.is_none() || ids.is_empty() {
+    if !app.cache.is_told() || ids.is_empty() {
         return Ok(Vec::new());
     }
     stocks::fetch_rows(tx.link(&app.db, "stock_rows"), ids).await

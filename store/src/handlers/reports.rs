@@ -18,6 +18,7 @@ use crate::config::{Build, Reports};
 use crate::db::{DbError, reports};
 use crate::domain::report::{Report, Rows};
 use crate::json::Json;
+use crate::repair;
 use crate::reply::{self, Reply, X_STORE_CACHE};
 
 /// Time between two looks at another replica's build.
@@ -62,8 +63,10 @@ async fn scanned(app: &App, report: Report) -> Result<Reply, ApiError> {
 
 /// The rows out of Redis, `None` when it cannot tell; a refusal for want of connections is one.
 async fn walk(app: &App, report: Report) -> Result<Option<Rows>, ApiError> {
-    let Some(walks) = &app.cache.walks else { return Ok(None) };
-    match walks.report(report).await {
+    if let Err(error) = repair::catch_up(app).await {
+        tracing::debug!("The key space is as it was: {error:#}");
+    }
+    match app.cache.walks.report(report).await {
         Ok(rows) => Ok(Some(rows)),
         Err(limit @ WalkFailure::Limit(_)) => {
             Err(ApiError::shed("redis_pool", 1, limit.to_string()))

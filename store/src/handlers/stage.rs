@@ -23,13 +23,10 @@ pub fn show(app: &Shared) -> Reply {
 pub async fn change(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
     let wanted = app.stage().turned(body).map_err(ApiError::bad_body)?;
     if wanted.walks() {
-        let Some(redis) = &app.cache.redis else {
-            return Err(ApiError::bad_body("redis_scan and scan need REDIS_URL or REDIS_HOST."));
-        };
         // Who walks through the keys shall find all of them.
-        repair::fill_once(app, redis).await.map_err(|error| ApiError {
+        repair::fill_once(app).await.map_err(|error| ApiError {
             cause: Some(error),
-            ..ApiError::shed("database", 2, "Redis could not be filled, the switches stay.")
+            ..ApiError::shed("database", 2, "The keys could not be filled, the switches stay.")
         })?;
     }
     app.switches.turn(wanted);

@@ -65,6 +65,74 @@ pub(super) async fn run(app: &App, redis: &Redis) -> Result<()> {
     Ok(())
 }
 
+/// Fills the key space of this process, once; changes are written to it from the beginning.
+pub(super) async fn here(app: &App) -> Result<()> {
+    let space = &app.cache.space;
+    let _only = space.filling.lock().await;
+    if space.put_in_use() { read_all(app).await } else { Ok(()) }
+}
+
+/// Adds what others ordered; starts anew when they deleted something.
+pub(super) async fn catch_up(app: &App) -> Result<()> {
+    let space = &app.cache.space;
+    let _only = space.filling.lock().await;
+    read_orders(app, space.last()).await?;
+    let count = {
+        let mut session = app.db.session().await?;
+        bulk::count_orders(session.link(&app.db, "sweep")).await?
+    };
+    if usize::try_from(count).is_ok_and(|it| it < space.orders()) {
+        space.clear();
+        read_all(app).await?;
+    }
+    Ok(())
+}
+
+async fn read_all(app: &App) -> Result<()> {
+    let space = &app.cache.space;
+    let mut after = 0;
+    loop {
+        let mut session = app.db.session().await?;
+        let users = bulk::fetch_users(session.link(&app.db, "fill"), after).await?;
+        let Some((last, _)) = users.last() else { break };
+        after = last.number();
+        rows::write_catalog_here(space, &users, &[]);
+    }
+    let mut after = ProductId::new(0);
+    loop {
+        let mut session = app.db.session().await?;
+        let page = stocks::fetch_page(session.link(&app.db, "fill"), after, bulk::ROWS_I64).await?;
+        let Some((last, ..)) = page.last() else { break };
+        after = *last;
+        let products: Vec<_> = page.into_iter().map(|(id, product, _)| (id, product)).collect();
+        rows::write_catalog_here(space, &[], &products);
+    }
+    let mut after = ProductId::new(0);
+    loop {
+        let mut session = app.db.session().await?;
+        let page = stocks::fetch_rows_after(session.link(&app.db, "fill"), after).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        rows::write_here(space, None, &page);
+    }
+    read_orders(app, 0).await
+}
+
+async fn read_orders(app: &App, mut after: i64) -> Result<()> {
+    let space = &app.cache.space;
+    loop {
+        let mut tx = app.db.begin().await?;
+        bulk::lock_orders(tx.link(&app.db, "fill"), after).await?;
+        let page = bulk::fetch_orders(tx.link(&app.db, "fill"), after).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id.number();
+        for it in &page {
+            rows::write_here(space, Some((it.id, &it.order)), &[]);
+        }
+        space.set_last(last.id);
+    }
+}
+
 async fn write_stocks(app: &App, redis: &Redis, count: &mut Progress) -> Result<()> {
     let mut after = ProductId::new(0);
     loop {

@@ -54,3 +54,36 @@ fn redis(data: &Data) -> String {
 fn database(stage: &str) -> &str {
     if stage == "fixed" { "6" } else { stage }
 }
+
+#[test]
+fn every_stage_runs_on_a_file_with_the_same_commands() {
+    for stage in ["1", "2", "3", "4", "5"] {
+        let data = Data::embedded();
+        let replicas: Vec<_> = (0..2)
+            .map(|_| Store::start(&data, &[("STORE_STAGE", stage), ("STORE_REPLICAS", "2")]))
+            .collect();
+        let kept = replicas[1].order(2, &[(3, 1)]);
+        let id = replicas[0].order(1, &[(2, 2), (1, 1), (2, 1)]);
+        let shown = replicas[1].shown(&format!("/orders/{id}"));
+        assert!(shown.contains(r#""total_amount":"2178.49""#), "stage {stage}: {shown}");
+        assert_eq!((replicas[1].stock(1), replicas[1].stock(2)), (999, 497), "stage {stage}");
+        // Eleven keys: a walk looks at ten at a time.
+        let scans = "store_redis_commands_total{command=\"scan\",backend=\"memory\"}";
+        assert!((replicas[0].counted(scans) - 2.0).abs() < 0.5, "stage {stage}");
+        let spenders = |store: &Store| store.shown("/orders/reports/highest-spenders");
+        if matches!(stage, "1" | "2" | "3") {
+            for store in &replicas {
+                let both = "[{\"total_expense\":2178.49,\"user_id\":1},{\"total_expense\":5.75,\"user_id\":2}]\n";
+                assert_eq!(spenders(store), both, "stage {stage}");
+            }
+            assert_eq!(replicas[0].delete(&format!("/orders/{id}")).status, 200);
+            for store in &replicas {
+                let one = "[{\"total_expense\":5.75,\"user_id\":2}]\n";
+                assert_eq!(spenders(store), one, "stage {stage}");
+            }
+        }
+        let hashes = replicas[0].counted("store_redis_commands_total{command=\"hgetall\"");
+        assert_eq!(0.5 < hashes, stage == "3", "stage {stage}");
+        assert_eq!(replicas[1].get(&format!("/orders/{kept}")).status, 200);
+    }
+}
