@@ -147,9 +147,8 @@ impl Upstream {
             leaving: Vec::new(),
             entry,
         };
-        let known = plan.before.iter().map(|it| (it.backend.address.clone(), it.backend.clone()));
         let roster = Roster::new(plan.members);
-        let servers = roster.servers(known.collect());
+        let servers = roster.servers(plan.before.iter().cloned().collect());
         let upstream = Self {
             name: plan.name,
             keepalive: plan.keepalive,
@@ -344,7 +343,6 @@ impl Upstream {
         let numbers = all().chain(&*leaving).filter_map(|it| it.backend.number());
         let free = numbers.max().map_or(0, |it| it + 1)..;
         let new = all().filter(|it| it.backend.number().is_none());
-        // One server may stand there twice, and gets the number that comes first.
         free.zip(new).for_each(|(number, it)| it.backend.set_number(number));
         if let Some(ejector) = &self.protections.ejector {
             ejector.relist(all());

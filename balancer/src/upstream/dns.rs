@@ -39,6 +39,11 @@ impl Unresolved {
     pub const NOT_FOUND: Self = Self(3);
     /// No server answered in time.
     pub const LATE: Self = Self(110);
+
+    /// Whether that was the answer; else nobody has answered.
+    pub fn says_no(self) -> bool {
+        matches!(self.0, 1 | 3)
+    }
 }
 
 /// As nginx logs it: `3: Host not found`.
@@ -179,12 +184,13 @@ impl Resolver {
     ) -> Result<(Answer, Duration), Unresolved> {
         let seconds = |it: &Reply| Duration::from_secs(it.ttl.into());
         if is_service {
-            let reply = self.follow(name, Kind::Srv).await?;
+            let reply = self.follow(name, Kind::Srv, self.turn()).await?;
             let ttl = seconds(&reply);
             return Ok((Answer { services: reply.services, ..Answer::default() }, ttl));
         }
+        let first = self.turn();
         let ask = async |kind, is_wanted: bool| {
-            if is_wanted { Some(self.follow(name, kind).await) } else { None }
+            if is_wanted { Some(self.follow(name, kind, first).await) } else { None }
         };
         let (four, six) =
             tokio::join!(ask(Kind::A, self.plan.ipv4), ask(Kind::Aaaa, self.plan.ipv6));
@@ -206,13 +212,16 @@ impl Resolver {
     }
 
     /// Asks for one kind of record, and for that of the name it stands for where none comes along.
-    async fn follow(&self, name: &str, kind: Kind) -> Result<Reply, Unresolved> {
+    async fn follow(&self, name: &str, kind: Kind, first: usize) -> Result<Reply, Unresolved> {
         let mut name = name.to_owned();
+        let mut ttl = u32::MAX;
         for _ in 0..MOST_ALIASES {
-            let reply = self.ask(&name, kind).await?;
+            let mut reply = self.ask(&name, kind, first).await?;
             if reply.code != 0 {
                 return Err(Unresolved(reply.code.into()));
             }
+            ttl = ttl.min(reply.ttl);
+            reply.ttl = ttl;
             if !reply.addresses.is_empty() || !reply.services.is_empty() {
                 return Ok(reply);
             }
@@ -221,16 +230,21 @@ impl Resolver {
         Err(Unresolved::NOT_FOUND)
     }
 
+    /// Which server the next name is asked of first.
+    fn turn(&self) -> usize {
+        // Relaxed: the number only spreads names over servers.
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Asks one server after another until one answers.
-    async fn ask(&self, name: &str, kind: Kind) -> Result<Reply, Unresolved> {
-        // Relaxed: the number only spreads questions over servers.
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
+    async fn ask(&self, name: &str, kind: Kind, first: usize) -> Result<Reply, Unresolved> {
         for turn in 0.. {
             let server = self.plan.servers[first.wrapping_add(turn) % self.plan.servers.len()];
             // Chance stands in the way of answers nobody was asked for.
             let mut hasher = self.chance.build_hasher();
             hasher.write_usize(first);
             hasher.write_usize(turn);
+            hasher.write_u16(kind as u16);
             let id = u16::try_from(hasher.finish() & 0xffff).unwrap_or_default();
             let question = message::question(id, name, kind).ok_or(Unresolved::NOT_FOUND)?;
             let asked = Instant::now();
@@ -259,9 +273,12 @@ async fn by_datagram(server: SocketAddr, question: &[u8]) -> io::Result<Reply> {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(server).await?;
-    socket.send(question).await?;
+    // Sent at once: what is asked first comes first.
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.set_nonblocking(true)?;
+    socket.connect(server)?;
+    socket.send(question)?;
+    let socket = UdpSocket::from_std(socket)?;
     let mut bytes = vec![0; LARGEST];
     loop {
         let length = socket.recv(&mut bytes).await?;

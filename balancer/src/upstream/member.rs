@@ -86,10 +86,31 @@ impl Spot {
     }
 }
 
-/// Servers by their addresses.
-pub type Known = HashMap<Address, Arc<Backend>>;
+/// Servers that are there already, by their addresses: those of several lines may have the same.
+#[derive(Debug, Default)]
+pub struct Known(HashMap<Address, Vec<Server>>);
 
-/// The servers that lines come to. Each address is one server, and those that are `known` stay.
+impl FromIterator<Server> for Known {
+    fn from_iter<T: IntoIterator<Item = Server>>(servers: T) -> Self {
+        let mut known = HashMap::<_, Vec<_>>::new();
+        for server in servers {
+            known.entry(server.backend.address.clone()).or_default().push(server);
+        }
+        Self(known)
+    }
+}
+
+impl Known {
+    /// The first of an address that no line has taken yet, rather one that serves as it will.
+    fn take(&mut self, address: &Address, backup: bool) -> Option<Arc<Backend>> {
+        let servers = self.0.get_mut(address).filter(|it| !it.is_empty())?;
+        let at = servers.iter().position(|it| it.terms.backup == backup).unwrap_or(0);
+        Some(servers.remove(at).backend)
+    }
+}
+
+/// The servers that lines come to. Each address of each line is one, and those that are `known`
+/// stay.
 pub fn servers(members: &[Member], mut known: Known) -> Vec<Server> {
     let mut servers: Vec<Server> = Vec::new();
     for member in members {
@@ -109,9 +130,8 @@ pub fn servers(members: &[Member], mut known: Known) -> Vec<Server> {
         for (address, weight, backup) in addresses {
             let identity = Identity::new(&member.line, &address.to_string());
             let terms = Terms { identity, weight, backup, ..own };
-            let backend =
-                known.entry(address).or_insert_with_key(|it| Arc::new(Backend::new(it.clone())));
-            let backend = Arc::clone(backend);
+            let backend = known.take(&address, backup);
+            let backend = backend.unwrap_or_else(|| Arc::new(Backend::new(address)));
             servers.push(Server { terms, backend, binding: member.binding.clone() });
         }
     }
@@ -135,16 +155,29 @@ mod tests {
 
     #[test]
     fn every_address_of_a_name_is_a_server() {
-        let found = servers(&[named("a", &["10.0.0.1", "::1"]), named("b", &[])], Known::new());
+        let found = servers(&[named("a", &["10.0.0.1", "::1"]), named("b", &[])], Known::default());
         assert_eq!(names(&found), ["10.0.0.1:80", "[::1]:80"]);
     }
 
     #[test]
     fn a_server_that_is_known_stays_the_same() {
-        let old = servers(&[named("a", &["10.0.0.1"])], Known::new());
-        let known = old.iter().map(|it| (it.backend.address.clone(), Arc::clone(&it.backend)));
-        let new = servers(&[named("a", &["10.0.0.2", "10.0.0.1"])], known.collect());
+        let old = servers(&[named("a", &["10.0.0.1"])], Known::default());
+        let known = old.iter().cloned().collect();
+        let new = servers(&[named("a", &["10.0.0.2", "10.0.0.1"])], known);
         assert!(Arc::ptr_eq(&new[1].backend, &old[0].backend));
         assert!(!Arc::ptr_eq(&new[0].backend, &old[0].backend));
+    }
+
+    #[test]
+    fn lines_of_one_address_are_servers_of_their_own_and_stay_so() {
+        let mut lines = [named("a", &["10.0.0.1"]), named("b", &["10.0.0.1"])];
+        lines[0].terms.backup = true;
+        let old = servers(&lines, Known::default());
+        assert!(!Arc::ptr_eq(&old[0].backend, &old[1].backend));
+        // A group lists its backup servers last.
+        let new = servers(&lines, old.iter().rev().cloned().collect());
+        for (new, old) in new.iter().zip(&old) {
+            assert!(Arc::ptr_eq(&new.backend, &old.backend));
+        }
     }
 }

@@ -125,8 +125,7 @@ async fn keep(upstream: Arc<Upstream>, member: Member) {
                 Err(failed) => {
                     let name = lookup.service.as_ref().unwrap_or(&name);
                     tracing::warn!(%name, "{name} could not be resolved ({failed})");
-                    // Who is not there any more is told from who was not asked.
-                    (matches!(failed.0, 1 | 3).then(Vec::new), None)
+                    (failed.says_no().then(Vec::new), None)
                 }
             },
             None if !spots.is_empty() => return,
@@ -172,9 +171,14 @@ impl Lookup {
             let (services, mut until) = resolver.services(service).await?;
             let mut found = Vec::new();
             for service in services {
-                if let Ok((addresses, end)) = resolver.addresses(&service.target).await {
-                    until = until.min(end);
-                    found.push((service, addresses));
+                match resolver.addresses(&service.target).await {
+                    Ok((addresses, end)) => {
+                        until = until.min(end);
+                        found.push((service, addresses));
+                    }
+                    Err(failed) if failed.says_no() => {}
+                    // Who is meant is not known for now; those that were stay.
+                    Err(failed) => return Err(failed),
                 }
             }
             let found = spots(&found);
@@ -208,7 +212,7 @@ mod tests {
             binding: Binding::default(),
             place: Place::Named { name: String::new(), port: 0, spots: found, lookup: None },
         };
-        let servers = servers(&[member], Known::new());
+        let servers = servers(&[member], Known::default());
         let names = servers.iter().map(|it| it.backend.name.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["10.0.0.1:81", "10.0.0.1:80"]);
         let terms = servers.iter().map(|it| (it.terms.weight.get(), it.terms.backup));

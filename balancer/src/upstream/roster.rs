@@ -154,15 +154,26 @@ impl Upstream {
         roster.members.iter().filter(is_open).cloned().collect()
     }
 
-    /// What a line like this one leads to now.
-    pub fn spots(&self, line: &str) -> Vec<Spot> {
+    /// What a line that follows the same name, or the same service of it, leads to now.
+    ///
+    /// Source: nginx `ngx_http_upstream_zone_module.c`, `ngx_http_upstream_zone_preresolve`.
+    pub fn spots(&self, place: &Place) -> Vec<Spot> {
+        let Place::Named { name: wanted, port, lookup: Some(of), .. } = place else {
+            return Vec::new();
+        };
         let roster = self.roster();
-        let mut same = roster.members.iter().filter(|it| it.line == line);
-        let spots = same.find_map(|it| match &it.place {
-            Place::Named { spots, .. } => Some(spots.clone()),
-            Place::Fixed(_) => None,
+        let spots = roster.members.iter().find_map(|it| match &it.place {
+            Place::Named { name, spots, lookup: Some(lookup), .. } => {
+                (name == wanted && lookup.service == of.service).then(|| spots.clone())
+            }
+            _ => None,
         });
-        spots.unwrap_or_default()
+        let mut spots = spots.unwrap_or_default();
+        if of.service.is_none() {
+            // The port is that of the line.
+            spots.iter_mut().for_each(|it| it.address.set_port(*port));
+        }
+        spots
     }
 
     /// Enters what the name of a line leads to now.
@@ -250,8 +261,7 @@ impl Upstream {
 
     /// Servers by address, those that are leaving included: one that comes back is the same.
     pub fn known(&self) -> Known {
-        let servers = self.servers();
-        servers.into_iter().map(|it| (it.backend.address.clone(), it.backend)).collect()
+        self.servers().into_iter().collect()
     }
 
     fn served_from(&self, roster: &Roster, address: &Address) -> Option<Server> {

@@ -78,6 +78,20 @@ fn an_alias_is_followed_and_a_long_answer_fetched_over_tcp() {
 }
 
 #[test]
+fn an_alias_holds_for_its_own_time() {
+    let (dns, origin) = (Dns::start(), Origin::named("named"));
+    dns.says("a.test", Says { alias: Some("b.test".into()), ttl: 1, ..Says::default() });
+    let addresses = ["127.0.0.1".parse().unwrap()].into();
+    dns.says("b.test", Says { addresses, ttl: 60, ..Says::default() });
+    let resolver = format!("resolver 127.0.0.1:{} ipv6=off;", dns.port);
+    let balancer = passing(&resolver, &format!("http://$arg_to:{}", origin.port));
+    eventually("it is asked for anew", || {
+        assert_eq!(balancer.client().get("/?to=a.test").text(), "named");
+        1 < dns.asked("a.test", 1)
+    });
+}
+
+#[test]
 fn a_silent_name_server_costs_no_more_than_the_timeout() {
     let dns = Dns::start();
     dns.says("a.test", Says { is_silent: true, ..Says::default() });
@@ -98,11 +112,14 @@ fn addresses_of_a_name_are_tried_one_after_another() {
 }
 
 fn following(dns: &Dns, line: &str) -> Balancer {
-    let http = format!(
+    Balancer::start(&followed(dns, line))
+}
+
+fn followed(dns: &Dns, line: &str) -> String {
+    format!(
         "resolver 127.0.0.1:{} valid=1s; upstream u {{ zone u 64k; {line} }} server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://u; }} }}",
         dns.port
-    );
-    Balancer::start(&http)
+    )
 }
 
 #[test]
@@ -149,6 +166,33 @@ fn a_service_names_ports_and_its_first_ones_serve() {
     let services = vec![service(1, free_port()), service(2, second.port)];
     dns.says("_http._tcp.app.test", Says { services, ttl: 1, ..Says::default() });
     eventually("the second serves", || balancer.client().get("/").text() == "second");
+}
+
+#[test]
+fn a_service_whose_servers_cannot_be_looked_up_stays_as_it_is() {
+    let (first, dns) = (Origin::named("first"), Dns::start());
+    dns.knows("one.test", &["127.0.0.1"]);
+    let services = vec![(1, 1, first.port, "one.test".to_owned())];
+    dns.says("_http._tcp.app.test", Says { services, ttl: 1, ..Says::default() });
+    let balancer = following(&dns, "server app.test service=http resolve;");
+    eventually("the service is known", || balancer.client().get("/").status == 200);
+    dns.says("one.test", Says { fails: true, ..Says::default() });
+    let asked = dns.asked("one.test", 1);
+    eventually("it is asked for twice more", || asked + 2 <= dns.asked("one.test", 1));
+    assert_eq!(balancer.client().get("/").text(), "first");
+}
+
+#[test]
+fn addresses_of_a_name_are_kept_when_its_line_gets_another_port() {
+    let (first, second) = (Origin::named("first"), Origin::named("second"));
+    let dns = Dns::start();
+    dns.knows("app.test", &["127.0.0.1"]);
+    let balancer = following(&dns, &format!("server app.test:{} resolve;", first.port));
+    eventually("the name is known", || balancer.client().get("/").status == 200);
+    dns.says("app.test", Says { fails: true, ..Says::default() });
+    let line = format!("server app.test:{} resolve;", second.port);
+    balancer.reload(&followed(&dns, &line));
+    eventually("the other port serves", || balancer.client().get("/").text() == "second");
 }
 
 #[test]

@@ -206,10 +206,9 @@ impl<'a> Groups<'a> {
         for (number, member) in members.iter_mut().enumerate() {
             member.number = number;
             // What was found out about a name that is followed holds until it is asked for anew.
-            if let (Some(before), Place::Named { spots, lookup: Some(_), .. }) =
-                (before, &mut member.place)
-            {
-                *spots = before.spots(&member.line);
+            let found = before.map(|it| it.spots(&member.place)).unwrap_or_default();
+            if let Place::Named { spots, lookup: Some(_), .. } = &mut member.place {
+                *spots = found;
             }
         }
         let asked = plan.protections.asked;

@@ -20,6 +20,8 @@ pub(crate) struct Says {
     pub(crate) is_silent: bool,
     /// Says it over TCP only.
     pub(crate) is_long: bool,
+    /// Says that it cannot say.
+    pub(crate) fails: bool,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +119,10 @@ impl State {
         let says = says.unwrap_or_default();
         if says.is_silent {
             return None;
+        }
+        if says.fails {
+            answer[3] = 0x82;
+            return Some(answer);
         }
         if says.is_long && is_datagram {
             answer[2] |= 2;
