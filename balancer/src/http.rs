@@ -134,11 +134,10 @@ pub fn route<'a>(
             exchange.location = Some(*within);
         }
         let length = exchange.request.content_length;
-        if let Some(length) = length.filter(|it| location.core.refuses_body(*it))
-            && !std::mem::replace(&mut exchange.has_refused_body, true)
-        {
+        if let Some(length) = length.filter(|it| location.core.refuses_body(*it)) {
             let text = format!("client intended to send too large body: {length} bytes");
             logs::note(Level::Error, exchange, &text, "");
+            exchange.drop_body();
             return (location, Some(Action::Status(413)));
         }
         if let Content::Slash(target) = &location.content {

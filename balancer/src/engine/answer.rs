@@ -54,6 +54,8 @@ impl Connection<'_> {
         // An `error_page` decides on the status of whatever answers in the end.
         let status = exchange.error_status.take().unwrap_or(status);
         let framing = body_framing(exchange);
+        // It may have waited until now.
+        exchange.request.keep_alive &= !self.is_leaving();
         let status = if status == 200 { held(exchange, location).unwrap_or(200) } else { status };
         exchange.status = page::sent_status(status);
         let head = begin(exchange, location, status);
@@ -112,18 +114,25 @@ impl Connection<'_> {
                     exchange.sent += self.send(part, timeout).await?;
                     rest = later;
                     if !rest.is_empty() {
-                        self.pause(pace.pause(before, exchange.sent)).await;
+                        self.pause(exchange, pace.pause(before, exchange.sent)).await?;
                     }
                 }
-                Err(wait) => self.pause(wait).await,
+                Err(wait) => self.pause(exchange, wait).await?,
             }
         }
         Ok(())
     }
 
-    async fn pause(&mut self, time: Duration) {
+    /// Waits; an error as soon as the client is gone.
+    async fn pause(&mut self, exchange: &mut Exchange, time: Duration) -> io::Result<()> {
         self.deadline.arm(time);
-        poll_fn(|context| self.deadline.poll(context)).await;
+        poll_fn(|context| {
+            if self.client_is_gone(context, exchange) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.deadline.poll(context).map(Ok)
+        })
+        .await
     }
 
     /// Reads what is left of a request whose answer was sent.
@@ -139,7 +148,7 @@ impl Connection<'_> {
             return if is_late { After::Late } else { After::Close };
         }
         exchange.completed = true;
-        let has_rest = !framing.is_over();
+        let has_rest = exchange.has_dropped_body || !framing.is_over();
         let stays = exchange.request.keep_alive;
         if stays && (!has_rest || self.discard(exchange, framing).await) {
             After::Keep

@@ -302,7 +302,7 @@ impl Connection<'_> {
             let action = &format!("reading client request {part}");
             let text = format!("{}{}", refusal.reason, exchange.request.detail);
             logs::note(Level::Info, exchange, &text, action);
-            exchange.request.keep_alive = false;
+            exchange.drop_body();
             Action::Status(refusal.status)
         });
         tell_dropped(exchange);
@@ -370,6 +370,7 @@ impl Connection<'_> {
                 Outcome::Over(if is_late { After::Late } else { After::Close })
             }
             Abort::BadBody | Abort::TooLarge | Abort::Own => {
+                exchange.drop_body();
                 Outcome::Answer(Action::Status(abort.status()))
             }
         }

@@ -9,7 +9,7 @@ use policy::Time;
 
 use crate::engine::Shared;
 use crate::engine::buffer::Input;
-use crate::engine::h1::field::{Field, Piece};
+use crate::engine::h1::field::{Field, Name, Piece};
 use crate::engine::h1::request::{Request, Version};
 use crate::engine::h1::response::Response;
 use crate::engine::h1::target::{self, BadPath};
@@ -105,8 +105,8 @@ pub struct Exchange {
     pub is_subrequest: bool,
     /// How often the path may still change.
     pub changes_left: u8,
-    /// Whether its body was refused; the page that tells of it is not.
-    pub has_refused_body: bool,
+    /// Whether its body was refused or lost: it has none from then on, and the connection ends.
+    pub has_dropped_body: bool,
     /// Stands in for the client's method after an `error_page`.
     pub own_method: Option<&'static [u8]>,
     /// Status that `error_page` decided on, whatever the answer says.
@@ -205,7 +205,7 @@ impl Exchange {
         self.is_rewritten = false;
         self.is_internal = false;
         self.is_subrequest = false;
-        self.has_refused_body = false;
+        self.has_dropped_body = false;
         self.own_method = None;
         self.error_status = None;
         self.has_error_page = false;
@@ -264,6 +264,22 @@ impl Exchange {
         self.host.clear();
         self.host.extend(name.iter().map(u8::to_ascii_lowercase));
         Ok(())
+    }
+
+    /// Goes on without the request's body, which was refused or is lost.
+    ///
+    /// Source: nginx `ngx_http_request_body.c`, `ngx_http_discard_request_body`.
+    pub fn drop_body(&mut self) {
+        self.has_dropped_body = true;
+        self.held = None;
+        self.spooled = None;
+        self.has_streamed = false;
+        self.request.keep_alive = false;
+        self.request.expects_continue = false;
+        self.request.chunked = false;
+        self.request.content_length = None;
+        let tells = |it: &Field| matches!(it.known, Name::ContentLength | Name::TransferEncoding);
+        self.request.fields.retain(|it| !tells(it));
     }
 
     /// Leads the request to another path, as from within; false when that was done too often.

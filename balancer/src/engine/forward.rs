@@ -179,6 +179,9 @@ impl Connection<'_> {
             };
             let left = request.tries(exchange);
             if request.tries_after(exchange, &failure, left).is_none() {
+                if exchange.has_streamed {
+                    exchange.drop_body();
+                }
                 return Outcome::Answer(Action::Status(failure.status()));
             }
             now = clock::now();
@@ -291,7 +294,7 @@ impl Connection<'_> {
     }
 
     /// Whether the client has closed its side; what it sends ahead is kept for later.
-    fn client_is_gone(
+    pub(super) fn client_is_gone(
         &mut self,
         context: &mut std::task::Context<'_>,
         exchange: &mut Exchange,
@@ -323,6 +326,9 @@ fn end(exchange: &mut Exchange, stop: Stop, lease: Lease<'_>) -> Stop {
     let now = clock::now();
     let total = now.since(lease.began);
     let Stop::Failed(failure) = &stop else {
+        if let Some(attempt) = exchange.attempts.last_mut() {
+            attempt.response = Some(total);
+        }
         lease.finish(Event::Abandoned { head: None, total }, now);
         return stop;
     };

@@ -2,7 +2,12 @@
 
 /// Characters that a path may not hold as they are.
 fn in_path(byte: u8) -> bool {
-    byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?')
+    byte <= b' '
+        || byte >= 0x7f
+        || matches!(
+            byte,
+            b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+        )
 }
 
 /// Appends a path with everything escaped that a target may not hold.
@@ -34,12 +39,37 @@ fn append(text: &[u8], is_escaped: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
     }
 }
 
+fn hexadecimal(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok())
+}
+
+/// A path without its escapes; of one that is none, what cannot be read is left out.
+///
+/// Source: nginx `ngx_string.c`, `ngx_unescape_uri`.
+pub fn resolved(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        match rest.next().map(|it| (it, hexadecimal(it))) {
+            Some((_, Some(high))) => {
+                out.extend(rest.next().and_then(hexadecimal).map(|low| high << 4 | low));
+            }
+            Some((other, None)) => out.push(other),
+            None => {}
+        }
+    }
+    out
+}
+
 /// Resolves the escapes of a redirect's path that are printable and safe there.
 ///
 /// Source: nginx `ngx_string.c`, `ngx_unescape_uri` with `NGX_UNESCAPE_REDIRECT`.
 pub fn unescape_redirect(text: &mut Vec<u8>) {
     let end = memchr::memchr(b'?', text).unwrap_or(text.len());
-    let hexadecimal = |it: u8| (it as char).to_digit(16).and_then(|it| u8::try_from(it).ok());
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < end {
@@ -86,6 +116,21 @@ mod tests {
         check("/a%3Fb%62", "/a?b%62");
         check("/a?b%62", "/a?b%62");
         check("/a%6", "/a%6");
+    }
+
+    #[test]
+    fn escapes_of_a_path_are_resolved_as_far_as_they_can_be_read() {
+        for (text, expected) in [("/a%20b%2e%2E", "/a b.."), ("/%zz%4zb%", "/zzb"), ("/%4", "/")] {
+            assert_eq!(resolved(text.as_bytes()), expected.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_target_may_not_hold_is_escaped() {
+        let mut out = Vec::new();
+        path(b"/a \"#%<>?\\^`{|}\x7f!$&'()*+,;=:@~[]", &mut out);
+        let expected = "/a%20%22%23%25%3C%3E%3F%5C%5E%60%7B%7C%7D%7F!$&'()*+,;=:@~[]";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

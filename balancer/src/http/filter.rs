@@ -120,15 +120,13 @@ impl Filters {
 
     /// Appends the last chunk and the lines behind it.
     pub fn trail(&self, exchange: &mut Exchange, out: &mut Vec<u8>) {
-        let mut lines = std::mem::take(&mut exchange.trailers);
         let status = exchange.head.status;
         for line in self.trailers.iter().filter(|it| it.applies_to(status)) {
-            line.trail(exchange, &mut lines);
+            line.trail(exchange);
         }
         out.extend_from_slice(b"0\r\n");
-        out.extend_from_slice(&lines);
+        out.extend_from_slice(&exchange.trailers);
         out.extend_from_slice(b"\r\n");
-        exchange.trailers = lines;
     }
 }
 

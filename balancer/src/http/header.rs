@@ -188,11 +188,11 @@ impl AddHeader {
         }
     }
 
-    /// Appends the line as a trailer.
-    pub fn trail(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+    /// Appends the line to the answer's trailers; lines behind it may ask for it.
+    pub fn trail(&self, exchange: &mut Exchange) {
         let value = self.value(exchange);
         if !value.is_empty() {
-            write::field(out, &self.name, &value);
+            write::field(&mut exchange.trailers, &self.name, &value);
         }
     }
 }

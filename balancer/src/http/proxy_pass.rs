@@ -225,7 +225,15 @@ impl Proxy {
             return;
         };
         out.extend_from_slice(uri);
-        escape::path(&exchange.path[(*replaced).min(exchange.path.len())..], out);
+        let rest = &exchange.path[(*replaced).min(exchange.path.len())..];
+        // As in nginx, what was not escaped when it came is passed on as it is.
+        let target = exchange.text(exchange.request.path_and_query);
+        let path = &target[..memchr::memchr(b'?', target).unwrap_or(target.len())];
+        if exchange.is_internal || exchange.has_own_target || path.contains(&b'%') {
+            escape::path(rest, out);
+        } else {
+            out.extend_from_slice(rest);
+        }
         if !exchange.args.is_empty() {
             out.push(b'?');
             out.extend_from_slice(&exchange.args);

@@ -130,7 +130,7 @@ impl Referers {
         let text = exchange.text(field.value);
         let scheme = |it: &[u8]| {
             let (begin, rest) = text.split_at_checked(it.len())?;
-            (begin.eq_ignore_ascii_case(it) && text.len() >= b"http://i".len()).then_some(rest)
+            (begin.eq_ignore_ascii_case(it) && text.len() >= b"http://i.ru".len()).then_some(rest)
         };
         let Some(rest) = scheme(b"http://").or_else(|| scheme(b"https://")) else {
             return !self.blocked;

@@ -192,7 +192,10 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
             None => known_field(it, Name::ContentLength, out),
         }
     }),
-    ("content_type", |it, out| known_field(it, Name::ContentType, out)),
+    ("content_type", |it, out| {
+        let lines = it.request.fields.iter().filter(|it| it.known == Name::ContentType);
+        joined(lines.map(|line| it.text(line.value)), b", ", out)
+    }),
     ("document_uri", |it, out| set(Some(&it.path), out)),
     ("document_root", |it, out| {
         set(it.location().map(|location| location.files.root.folder(it)).as_deref(), out)
@@ -337,6 +340,8 @@ mod tests {
         check("$http_x_y|$http_host|$http_none|", HEAD, "1, 2|Shop:80||");
         check("$arg_one|$arg_two|$arg_three|", HEAD, "1|2||");
         check("$cookie_b", HEAD, "2");
+        let twice = "GET / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\ncontent-type: c/d\r\n\r\n";
+        check("$content_type", twice, "a/b, c/d");
     }
 
     #[test]

@@ -171,7 +171,9 @@ impl Upstream {
         let mut spots = spots.unwrap_or_default();
         if of.service.is_none() {
             // The port is that of the line.
-            spots.iter_mut().for_each(|it| it.address.set_port(*port));
+            for spot in &mut spots {
+                spot.address.set_port(*port);
+            }
         }
         spots
     }

@@ -6,6 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{Compute, Names, Subject, Template, definable};
 use crate::conf::{ConfError, Directive, Reading, Word};
 
+use self::ranges::Ranges;
+
+mod ranges;
+
 /// A `geo` as it is written.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -24,8 +28,7 @@ struct Lines {
     default: Option<Vec<u8>>,
     proxies: Vec<Network>,
     networks: Networks,
-    /// First and last IPv4 address, both inclusive; later ones win.
-    ranges: Vec<(u32, u32, Vec<u8>)>,
+    ranges: Ranges,
 }
 
 /// Values by network: for each length of prefix, longest first, the values by prefix.
@@ -194,20 +197,12 @@ impl Lines {
         });
         let refuse = || word.refuse(format!("invalid range \"{word}\""));
         let (first, last) = bounds.ok_or_else(refuse)?;
-        let same = self.ranges.iter().position(|it| (it.0, it.1) == (first, last));
         if is_deleted {
-            return match same {
-                Some(at) => {
-                    self.ranges.remove(at);
-                    Ok(())
-                }
-                None => {
-                    Err(word.refuse(format!("no address range \"{word}\" to delete")).warning())
-                }
-            };
+            let text = || format!("no address range \"{word}\" to delete");
+            let is_removed = self.ranges.remove(first, last);
+            return if is_removed { Ok(()) } else { Err(word.refuse(text()).warning()) };
         }
-        let old = same.map(|at| self.ranges.remove(at).2);
-        self.ranges.push((first, last, value.as_bytes().to_vec()));
+        let old = self.ranges.set(first, last, value.as_bytes().to_vec());
         duplicate(key, "range", value, old.as_deref())
     }
 
@@ -215,10 +210,7 @@ impl Lines {
         let found = if self.has_ranges {
             let (is_v4, bits) = bits(address);
             let number = u32::try_from(bits >> 96).unwrap_or(u32::MAX);
-            let mut latest_first = self.ranges.iter().rev();
-            latest_first
-                .find(|(first, last, _)| is_v4 && (*first..=*last).contains(&number))
-                .map(|(.., value)| value)
+            is_v4.then(|| self.ranges.find(number)).flatten()
         } else {
             self.networks.find(address)
         };

@@ -106,3 +106,19 @@ fn an_error_page_may_be_a_file() {
     let (_folder, balancer) = start("error_page 404 /a.html;");
     check(&balancer, "GET /none|Range: bytes=0-1\r\n", 404, "0123456789");
 }
+
+#[test]
+fn a_client_that_leaves_an_answer_that_is_slowed_down_is_given_up() {
+    let balancer = Balancer::start(
+        "server { listen 127.0.0.1:PORT; location / { limit_rate 1; return 200 slowly; } location /s { stub_status; } }",
+    );
+    let mut slow = balancer.client();
+    slow.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").bytes(1);
+    let active = |count| {
+        let told = balancer.client().get("/s").text().to_owned();
+        told.starts_with(&format!("Active connections: {count} "))
+    };
+    assert!(active(2));
+    drop(slow);
+    eventually("it is gone", || active(1));
+}

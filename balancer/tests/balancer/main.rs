@@ -28,6 +28,7 @@ mod proxy;
 mod proxy_answers;
 mod proxy_bodies;
 mod proxy_edges;
+mod refused_bodies;
 mod reload;
 mod resolver;
 mod retry;

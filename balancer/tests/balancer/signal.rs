@@ -47,6 +47,28 @@ fn quit_finishes_what_runs_closes_what_is_idle_and_leaves() {
 }
 
 #[test]
+fn an_answer_that_waited_tells_that_the_connection_ends() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let origin = Origin::start(move |_, stream| {
+        held.wait();
+        text(stream, "yes")
+    });
+    let balancer = Balancer::start(&format!(
+        "server {{ listen 127.0.0.1:PORT; location / {{ auth_request /ask; }} location = /ask {{ proxy_pass http://{}; }} }}",
+        origin.name()
+    ));
+    let mut client = balancer.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it waits", || balancer.active() == 1);
+    balancer.signal(Signal::SIGQUIT);
+    eventually("it is to end", || balancer.said().contains("gracefully shutting down"));
+    gate.open();
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("connection")), (404, Some("close")));
+}
+
+#[test]
 fn term_ends_at_once() {
     for by_order in [false, true] {
         let (gate, _origin, mut balancer) = holding();

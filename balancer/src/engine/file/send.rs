@@ -108,6 +108,7 @@ impl Connection<'_> {
             return Outcome::Answer(Action::Status(400));
         }
         let framing = body_framing(exchange);
+        exchange.request.keep_alive &= !self.is_leaving();
         let head = begin(exchange, location, status);
         let is_known = matches!(status, 200 | 206 | 304);
         head.last_modified = is_known.then_some(reply.modified);

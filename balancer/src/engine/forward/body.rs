@@ -96,7 +96,7 @@ impl Connection<'_> {
         if !is_replaced
             && exchange.held.is_none()
             && streams
-            && (length.is_some() || !has_come(framing, exchange.input.unread()))
+            && !has_come(framing, exchange.input.unread())
         {
             let arrived = arrived(framing, exchange.input.unread());
             if location.core.refuses_body(arrived) {

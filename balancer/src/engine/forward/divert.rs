@@ -8,9 +8,9 @@ use crate::engine::forward::settle::learn;
 use crate::engine::forward::{Request, part};
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::field::Name;
-use crate::engine::h1::target;
 use crate::engine::h1::write;
 use crate::http::Action;
+use crate::http::escape;
 use crate::http::range::Wanted;
 use crate::logs::{self, Level};
 use crate::upstream::Lease;
@@ -93,17 +93,19 @@ pub(super) fn finish(exchange: &Exchange, request: &Request<'_>, lease: Lease<'_
     lease.finish(Event::Success { head: total, total, status }, now);
 }
 
+/// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_unsafe_uri`.
 fn lead<'s>(exchange: &mut Exchange, to: &[u8]) -> Action<'s> {
     if to.first() == Some(&b'@') {
         exchange.redirect = Some(to.to_vec());
         return Action::Lead;
     }
     let (path, query) = to.split_at(memchr::memchr(b'?', to).unwrap_or(to.len()));
-    let mut target = Vec::new();
-    let climbs = path.split(|it| *it == b'/').any(|it| it == b"..");
-    if climbs || path.first() != Some(&b'/') || target::normalize(path, false, &mut target).is_err()
-    {
-        let text = format!("unsafe URI \"{}\" was detected", String::from_utf8_lossy(to));
+    let mut target = escape::resolved(path);
+    let climbs = |path: &[u8]| path.split(|it| *it == b'/').any(|it| it == b"..");
+    let is_unsafe = climbs(path) || climbs(&target) || target.contains(&0);
+    if is_unsafe || path.first() != Some(&b'/') {
+        let shown = if climbs(path) { to } else { &target };
+        let text = format!("unsafe URI \"{}\" was detected", String::from_utf8_lossy(shown));
         logs::note(Level::Error, exchange, &text, "reading response header from upstream");
         return Action::Status(404);
     }

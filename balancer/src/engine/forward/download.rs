@@ -347,6 +347,9 @@ fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
     if !exchange.binding_cookie.is_empty() {
         head.add(b"Set-Cookie", &exchange.binding_cookie);
     }
+    // Where the upstream's are passed on, there is none of ours, even where it sends none.
+    head.has_server = proxy.passes(b"server");
+    head.has_date = proxy.passes(b"date");
     let mut moved = None;
     for field in &response.fields {
         let (name, value) = (field.name.of(reply), field.value.of(reply));
@@ -377,14 +380,6 @@ fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
                 }
                 other => other,
             },
-            Name::Server => {
-                head.has_server = true;
-                None
-            }
-            Name::Date => {
-                head.has_date = true;
-                None
-            }
             Name::Refresh => redirect::refresh(&proxy.redirects, exchange, value),
             Name::SetCookie => proxy.cookies.apply(exchange, value),
             _ => None,

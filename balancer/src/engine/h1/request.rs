@@ -281,7 +281,6 @@ impl Request {
         match field.known {
             Name::Host => self.host = Some(field.value),
             Name::ContentLength => self.content_length = Some(length(value)?),
-            Name::TransferEncoding => self.transfer_encoding(value)?,
             // The last line that says something counts.
             Name::Connection if lists(value, "close") => {
                 (self.connection_close, self.connection_keep_alive) = (true, false);
@@ -308,6 +307,12 @@ impl Request {
             self.detail = format!(": \"{}\"", String::from_utf8_lossy(value));
             return Err(Refusal::new(501, "client sent unknown \"Transfer-Encoding\""));
         }
+        if self.content_length.is_some() {
+            return Err(Refusal::new(
+                400,
+                "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
+            ));
+        }
         self.chunked = true;
         Ok(())
     }
@@ -328,11 +333,9 @@ impl Request {
                 self.host_name = Piece::new(host.start(), host.start() + name.len());
             }
         }
-        if self.chunked && self.content_length.is_some() {
-            return Err(Refusal::new(
-                400,
-                "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
-            ));
+        if self.has(Name::TransferEncoding) {
+            let lines = self.fields.iter().find(|it| it.known == Name::TransferEncoding);
+            self.transfer_encoding(lines.map_or(b"", |it| it.value.of(buffer)))?;
         }
         match self.method.of(buffer) {
             b"CONNECT" => return Err(Refusal::new(405, "client sent CONNECT method")),
