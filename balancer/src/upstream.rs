@@ -1,11 +1,12 @@
 //! A group of servers: one of them is chosen and counted in one step.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use policy::{Candidate, Entry, Event, Policy, Request, SplitMix64, Terms, Time};
+use policy::{Entry, Event, Policy, Request, SplitMix64, Terms, Time};
 
 use crate::engine::clock;
 use crate::http::variable::Template;
@@ -16,8 +17,9 @@ pub(crate) use self::plan::default_choices;
 pub use self::plan::{Keepalive, Plan, Totals};
 pub use self::roster::{Edit, Refused};
 
-use self::group::{Group, names, ranks, starts_slowly};
+use self::group::{Ask, Group, names, ranks, starts_slowly};
 use self::member::Member;
+use self::news::News;
 use self::probe::Probe;
 use self::protection::Protections;
 use self::roster::Roster;
@@ -34,6 +36,7 @@ mod lease;
 pub mod limiter;
 pub mod member;
 mod method;
+mod news;
 mod plan;
 pub mod probe;
 pub mod protection;
@@ -71,7 +74,6 @@ struct Chooser {
     /// Those without `backup` first; the second serves only when the first cannot.
     groups: [Group; 2],
     draw: SplitMix64,
-    candidates: Vec<Candidate>,
     /// Those that belong to neither any more, and have requests in progress.
     leaving: Vec<Server>,
     /// The policy in force.
@@ -134,16 +136,9 @@ impl Upstream {
     pub fn new(plan: Plan) -> Self {
         let [first, second] = plan.choices;
         let entry = first.entry;
-        let group = |policy: Box<dyn Policy>| Group {
-            servers: Vec::new(),
-            names: Vec::new(),
-            starts_slowly: false,
-            policy,
-        };
         let chooser = Chooser {
-            groups: [group(first.policy), group(second.policy)],
+            groups: [Group::new(first.policy), Group::new(second.policy)],
             draw: SplitMix64::new(plan.seed),
-            candidates: Vec::new(),
             leaving: Vec::new(),
             entry,
         };
@@ -202,40 +197,22 @@ impl Upstream {
     ) -> Option<Lease<'_>> {
         // The lock covers the lease too: otherwise a burst would see one idle backend many times.
         let mut chooser = self.lock();
-        let Chooser { groups, draw, candidates, entry, .. } = &mut *chooser;
+        let Chooser { groups, draw, entry, .. } = &mut *chooser;
         let ignores_health = self.ignores_health(groups, request.now);
+        let ask = Ask { request, tried, ignores_health };
         for (rank, group) in groups.iter_mut().enumerate() {
             if group.servers.is_empty() {
                 continue;
             }
             let bound_to = bound.and_then(|name| group.usable(name, request, tried));
-            let starts_slowly = group.starts_slowly;
-            candidates.clear();
-            candidates.extend(group.servers.iter().map(|it| {
-                let mut candidate = match ignores_health {
-                    false => it.backend.candidate_at(request.now, &it.terms),
-                    true => it.backend.candidate_in_panic(&it.terms),
-                };
-                candidate.eligible &= !it.binding.drain && !tried.has(&it.backend);
-                if starts_slowly {
-                    candidate = candidate.scaled(it.backend.share_at(request.now, &it.terms));
-                }
-                candidate
-            }));
-            let picked = match bound_to {
-                Some(position) => {
-                    group.policy.bind(position, request, candidates);
-                    Some(position)
-                }
-                None => group.policy.pick(request, candidates, draw),
-            };
+            let picked = group.pick(&ask, bound_to, draw);
             if let Some(position) = picked {
                 let server = &group.servers[position];
                 server.backend.start(request.now, &server.terms);
                 let backend = Arc::clone(&server.backend);
                 let in_flight = backend.in_flight();
                 let asked = match entry.needs.probes {
-                    true => self.probes(group, candidates, draw, request.now),
+                    true => self.probes(group, draw, request.now),
                     false => Vec::new(),
                 };
                 let server = &group.servers[position];
@@ -346,6 +323,14 @@ impl Upstream {
         free.zip(new).for_each(|(number, it)| it.backend.set_number(number));
         if let Some(ejector) = &self.protections.ejector {
             ejector.relist(all());
+        }
+        let known = all().find_map(|it| it.backend.news().cloned());
+        let news = LazyCell::new(|| known.unwrap_or_else(|| Arc::new(News::new())));
+        // Where health is ignored at times, every server may change at once.
+        if self.protections.asked.panic_threshold <= 0.0 {
+            for group in groups {
+                group.follow(|| Arc::clone(&news), clock::now());
+            }
         }
         self.revision.fetch_add(1, Ordering::Release);
         drop(chooser);

@@ -10,12 +10,12 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream as Hosted;
 use pingora_core::server::ShutdownWatch;
 
-use crate::engine::clock;
 use crate::engine::exchange::{Client, Exchange, MOST_CHANGES};
 use crate::engine::failure::Abort;
 use crate::engine::h1::request::{Limits, Progress, Refusal};
 use crate::engine::timer::{self, Deadline, TICK};
-use crate::engine::{Ends, Shared, Stream, WorkerStats};
+use crate::engine::{self, clock};
+use crate::engine::{Ends, Shared, Stream, WorkerStats, buffer};
 use crate::http::Action;
 use crate::http::closing::Closing;
 use crate::http::location::Location;
@@ -51,17 +51,19 @@ impl HttpApp {
 impl ServerApp for HttpApp {
     async fn process_new(self: &Arc<Self>, stream: Hosted, _: &ShutdownWatch) -> Option<Hosted> {
         let ends = Ends::of(&stream);
-        self.serve(Stream::Hosted(stream), ends, self.shared.snapshot.load_full()).await;
+        let snapshot = self.shared.snapshot.load_full();
+        self.serve(Stream::Hosted(stream), ends, snapshot, Vec::new()).await;
         None
     }
 }
 
 impl HttpApp {
-    /// Serves a connection by a configuration, and by those that follow it.
-    pub async fn serve(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>) {
+    /// Serves a connection by a configuration, and by those that follow it. Something of its first
+    /// request may have been read.
+    pub async fn serve(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>, read: Vec<u8>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
-        self.receive(stream, ends, snapshot, Vec::new()).await;
+        self.receive(stream, ends, snapshot, read).await;
     }
 
     /// As [`Self::serve`], for one that another listener has accepted, that it counts, and of which
@@ -220,7 +222,10 @@ impl Connection<'_> {
     async fn wait(&mut self, timeout: Duration) -> Option<Box<Exchange>> {
         if !self.early.is_empty() {
             let mut exchange = fresh();
-            exchange.input.bytes.append(&mut self.early);
+            buffer::give(std::mem::replace(
+                &mut exchange.input.bytes,
+                std::mem::take(&mut self.early),
+            ));
             return Some(exchange);
         }
         let _waiting = During::start(&self.stats.waiting);
@@ -282,7 +287,7 @@ impl Connection<'_> {
             Err(Unread::Timeout) => return self.give_up(exchange, servers, None),
             Err(Unread::Refused(refusal)) => Some(refusal),
         };
-        add(&self.stats.requests, 1);
+        engine::count(&self.stats.requests);
         exchange.received = exchange.request.end as u64;
         let mut is_bad_path = false;
         if refused.is_none() {

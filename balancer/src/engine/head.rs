@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::engine::clock;
+use crate::engine::h1::field::Field;
 use crate::engine::h1::write;
 
 /// What is sent before a body. Reused from answer to answer.
@@ -67,6 +68,14 @@ impl Head {
     /// Adds a line at the end.
     pub fn add(&mut self, name: &[u8], value: &[u8]) {
         write::field(&mut self.fields, name, value);
+    }
+
+    /// Adds a line that came in `buffer`, perhaps with another value.
+    pub fn pass(&mut self, field: &Field, buffer: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.add(field.name.of(buffer), value),
+            None => field.write(buffer, &mut self.fields),
+        }
     }
 
     /// The value of the first line of a name among those that are text.

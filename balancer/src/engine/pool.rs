@@ -85,10 +85,11 @@ fn key(backend: &Arc<Backend>, location: Option<u32>) -> Key {
     (Arc::as_ptr(backend).addr(), location)
 }
 
-/// Whether the server has neither closed the connection nor sent what nobody asked for.
+/// Whether the server has neither closed the connection nor sent what nobody asked for; who asks is
+/// woken when it does.
 ///
 /// Costs no system call: the runtime knows whether anything has arrived.
-fn is_quiet(peer: &mut Peer, context: &mut Context<'_>) -> bool {
+fn stays_quiet(peer: &mut Peer, context: &mut Context<'_>) -> bool {
     let mut byte = [0];
     Pin::new(&mut peer.stream).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
 }
@@ -97,9 +98,8 @@ fn is_quiet(peer: &mut Peer, context: &mut Context<'_>) -> bool {
 pub fn take(backend: &Arc<Backend>, location: Option<u32>) -> Option<Peer> {
     POOL.with_borrow_mut(|pool| {
         let idle = pool.idle.get_mut(&key(backend, location))?;
-        let mut context = Context::from_waker(Waker::noop());
         while let Some(Idle { mut peer, .. }) = idle.pop() {
-            if is_quiet(&mut peer, &mut context) {
+            if peer.stream.is_quiet() {
                 return Some(peer);
             }
         }
@@ -121,7 +121,7 @@ pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time
         let place =
             Place { places: Arc::clone(&upstream.idle), backend: Arc::clone(&peer.backend) };
         let keeper = pool.keeper.as_ref().unwrap_or(Waker::noop());
-        if is_quiet(&mut peer, &mut Context::from_waker(keeper)) {
+        if stays_quiet(&mut peer, &mut Context::from_waker(keeper)) {
             let key = key(&peer.backend, location);
             let until = now + keepalive.timeout;
             pool.idle.entry(key).or_default().push(Idle { peer, until, place });
@@ -167,7 +167,7 @@ pub async fn keep() {
         POOL.with_borrow_mut(|pool| {
             pool.keeper = Some(context.waker().clone());
             pool.idle.retain(|_, idle| {
-                idle.retain_mut(|it| is_quiet(&mut it.peer, context));
+                idle.retain_mut(|it| stays_quiet(&mut it.peer, context));
                 !idle.is_empty()
             });
         });

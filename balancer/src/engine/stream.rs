@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pingora_core::protocols::l4::socket::SocketAddr as AnyAddr;
@@ -52,6 +52,23 @@ impl Stream {
             Self::Unix(socket) => socket.as_raw_fd(),
             Self::Hosted(stream) => stream.id(),
         }
+    }
+
+    /// Whether nothing has come from the other side, its end included. What has come may be lost.
+    ///
+    /// Costs no system call, and nobody is woken for it: the runtime knows.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Self::Tcp(socket) => socket.try_read(&mut byte),
+            Self::Unix(socket) => socket.try_read(&mut byte),
+            Self::Hosted(stream) => {
+                let mut context = Context::from_waker(Waker::noop());
+                let mut room = ReadBuf::new(&mut byte);
+                return Pin::new(stream).poll_read(&mut context, &mut room).is_pending();
+            }
+        };
+        read.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Has the connection reset when it is closed, so that the system keeps nothing of it. One that

@@ -192,7 +192,7 @@ impl Proxy {
             let replaced =
                 |it: &SetHeader| it.hash == field.hash && it.name.eq_ignore_ascii_case(name);
             if !is_own(field.known) && !self.set_headers.iter().any(replaced) {
-                write::field(out, name, exchange.text(field.value));
+                field.write(&exchange.input.bytes, out);
             }
         }
         out.extend_from_slice(b"\r\n");

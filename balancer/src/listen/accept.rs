@@ -1,10 +1,14 @@
 //! The accept loop of one listener on one worker.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -13,7 +17,7 @@ use crate::conf::error::os_text;
 use crate::engine::connection::HttpApp;
 use crate::engine::places::{self, Place};
 use crate::engine::session::StreamApp;
-use crate::engine::{Ends, Shared, Stream, WorkerStats};
+use crate::engine::{Ends, Shared, Stream, WorkerStats, buffer};
 use crate::listen::Last;
 use crate::snapshot::Bind;
 use crate::upstream::backend::add;
@@ -35,7 +39,12 @@ pub struct Accept {
     is_unix: bool,
     closed: watch::Receiver<bool>,
     last: Last,
+    /// Connections that are not asked for a request at once, see [`Self::read_at_once`].
+    unasked: AtomicU32,
 }
+
+/// How many connections are not asked for a request at once after one that had none.
+const UNASKED: u32 = 15;
 
 enum Listener {
     Tcp(TcpListener),
@@ -79,6 +88,7 @@ impl Accept {
             is_unix: matches!(bind, Bind::Unix(_)),
             closed,
             last: Arc::clone(last),
+            unasked: AtomicU32::new(0),
         }
     }
 
@@ -98,15 +108,19 @@ impl Accept {
             Err(error) => return tracing::error!("A listener cannot be used: {error}"),
         };
         let mut closed = self.closed.clone();
+        let asked = self.closed.clone();
+        let mut closing = pin!(closed.changed());
         let accept = Arc::new(self);
-        loop {
-            let accepted = std::future::poll_fn(|context| listener.poll_accept(context));
-            tokio::select! {
-                accepted = accepted => match accepted {
-                    Ok(accepted) => accept.hand_over(accepted),
-                    Err(error) => pause_if_exhausted(&error).await,
-                },
-                _ = closed.changed() => break,
+        // Asked for first: connections may come without a pause.
+        while !asked.has_changed().unwrap_or(true) {
+            let next = std::future::poll_fn(|context| match listener.poll_accept(context) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => closing.as_mut().poll(context).map(|_| None),
+            });
+            match next.await {
+                Some(Ok(accepted)) => accept.hand_over(accepted),
+                Some(Err(error)) => pause_if_exhausted(&error).await,
+                None => break,
             }
         }
         let mut context = Context::from_waker(Waker::noop());
@@ -164,11 +178,33 @@ impl Accept {
             });
         } else {
             let app = Arc::clone(&self.app);
+            let read = self.read_at_once(&stream);
             tokio::spawn(async move {
                 let _place = place;
-                app.serve(stream, ends, snapshot).await;
+                app.serve(stream, ends, snapshot, read).await;
             });
         }
+    }
+
+    /// What a client has sent by the time its connection is accepted.
+    ///
+    /// A request that is there saves a wait for it, a question in vain costs a system call: where
+    /// clients are far away few are asked.
+    fn read_at_once(&self, stream: &Stream) -> Vec<u8> {
+        let Stream::Tcp(socket) = stream else { return Vec::new() };
+        let left = self.unasked.load(Ordering::Relaxed);
+        if 0 < left {
+            self.unasked.store(left - 1, Ordering::Relaxed);
+            return Vec::new();
+        }
+        let mut read = buffer::take();
+        // What is wrong with a connection its first use will tell.
+        if let Ok((_, 1..)) = recv(socket, spare_capacity(&mut read), RecvFlags::DONTWAIT) {
+            return read;
+        }
+        self.unasked.store(UNASKED, Ordering::Relaxed);
+        buffer::give(read);
+        Vec::new()
     }
 }
 

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use policy::{Candidate, Event, Record, SlowStart, Terms, Time, Transition};
 
+use super::news::News;
 use super::probe::Latencies;
 use super::standing::Standing;
 
@@ -137,6 +138,8 @@ pub struct Backend {
     /// How long requests took, for policies that ask ahead.
     pub(super) latencies: Latencies,
     number: OnceLock<u32>,
+    /// Who is told of changes, where the group is too large to be looked at for each pick.
+    news: OnceLock<Arc<News>>,
     /// What is counted.
     pub counters: Counters,
     /// Where it listens.
@@ -157,6 +160,7 @@ impl Backend {
             standing: Mutex::default(),
             latencies: Latencies::default(),
             number: OnceLock::new(),
+            news: OnceLock::new(),
             counters: Counters::default(),
             name: address.to_string(),
             address,
@@ -175,6 +179,22 @@ impl Backend {
     /// Gives it a number, unless it has one.
     pub(super) fn set_number(&self, number: u32) {
         let _ = self.number.set(number);
+    }
+
+    pub(super) fn news(&self) -> Option<&Arc<News>> {
+        self.news.get()
+    }
+
+    /// Has its changes told, unless they are told already.
+    pub(super) fn tell_by(&self, news: &Arc<News>) {
+        let _ = self.news.set(Arc::clone(news));
+    }
+
+    /// Tells that something has changed by which [`Self::candidate_at`] goes.
+    pub(super) fn tell(&self) {
+        if let Some(news) = self.news.get() {
+            news.tell(self.id());
+        }
     }
 
     /// Requests in progress on it.
@@ -246,11 +266,13 @@ impl Backend {
             record.placed(now, terms);
             self.publish(&record, terms);
         }
+        self.tell();
     }
 
     /// Stops counting a request. Only a lease calls this.
     pub(super) fn stop(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.tell();
     }
 
     /// Learns how a request ended.
@@ -268,6 +290,7 @@ impl Backend {
     fn publish(&self, record: &Record, terms: &Terms) {
         self.fails.store(record.fails(), Ordering::Relaxed);
         self.usable_from.store(record.usable_from(terms).as_nanos(), Ordering::Relaxed);
+        self.tell();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Record> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use policy::{Choice, Entry};
 
+use super::Upstream;
 use super::roster::Refused;
-use super::{Upstream, greet};
+use crate::engine::clock;
 use crate::http::variable::Template;
 use crate::variable::Names;
 
@@ -53,9 +54,7 @@ impl Upstream {
         self.key.store(key);
         chooser.entry = entry;
         for (group, choice) in chooser.groups.iter_mut().zip([first, second]) {
-            group.policy = choice.policy;
-            group.policy.relist(&vec![None; group.servers.len()]);
-            greet(&group.servers, |_| true, group.policy.as_mut());
+            group.replace_policy(choice.policy, clock::now());
         }
         let (name, policy) = (&self.name, entry.id);
         tracing::info!(upstream = %name, policy, "Upstream {name} is served by {policy} now");

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use policy::{Candidate, Event, SplitMix64, Time};
+use policy::{Event, SplitMix64, Time};
 use tokio::time::timeout;
 
 use super::check::http::{Answer, Kept};
@@ -118,12 +118,11 @@ impl Upstream {
     pub(super) fn probes(
         &self,
         group: &mut Group,
-        candidates: &[Candidate],
         draw: &mut SplitMix64,
         now: Time,
     ) -> Vec<Arc<Backend>> {
         let mut asked = Vec::new();
-        while let Some(at) = group.policy.probe(candidates, draw) {
+        while let Some(at) = group.policy.probe(&group.candidates, draw) {
             let backend = &group.servers[at].backend;
             if self.probe.is_some() {
                 asked.push(Arc::clone(backend));

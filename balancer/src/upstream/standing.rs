@@ -184,6 +184,7 @@ impl Backend {
     fn publish_standing(&self, standing: &Standing, now: Time) {
         // Relaxed: the moment steers a choice and publishes no other memory.
         self.out_until.store(standing.out_until(now).as_nanos(), Ordering::Relaxed);
+        self.tell();
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

@@ -1,6 +1,6 @@
 //! What `stub_status` counts of a connection, by guards that cannot forget.
 
-use crate::engine::WorkerStats;
+use crate::engine::{self, WorkerStats};
 use crate::upstream::backend::add;
 
 /// Counts a connection as closed when it is, whatever ends it.
@@ -22,13 +22,13 @@ pub(super) struct During<'a>(&'a [std::sync::atomic::AtomicU64; 2]);
 
 impl<'a> During<'a> {
     pub(super) fn start(counts: &'a [std::sync::atomic::AtomicU64; 2]) -> Self {
-        add(&counts[0], 1);
+        engine::count(&counts[0]);
         Self(counts)
     }
 }
 
 impl Drop for During<'_> {
     fn drop(&mut self) {
-        add(&self.0[1], 1);
+        engine::count(&self.0[1]);
     }
 }

@@ -384,7 +384,7 @@ fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
             Name::SetCookie => proxy.cookies.apply(exchange, value),
             _ => None,
         };
-        head.add(name, new.as_deref().unwrap_or(value));
+        head.pass(field, reply, new.as_deref());
     }
     head.fields.extend_from_slice(&exchange.kept_fields);
     exchange.head = head;

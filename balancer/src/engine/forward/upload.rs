@@ -183,15 +183,16 @@ impl Connection<'_> {
             if let Err(abort) = upload.poll(context, &mut self.stream, exchange, peer) {
                 return Poll::Ready(Err(Stop::Aborted(abort)));
             }
+            // Who has an answer need not be asked whether they still wait for it.
+            match poll_reply(context, exchange, request, peer, upload) {
+                Poll::Ready(done) => return Poll::Ready(done.map_err(Stop::Failed)),
+                Poll::Pending => {}
+            }
             if upload.leaves_client_alone()
                 && !request.proxy.ignore_client_abort
                 && self.client_is_gone(context, exchange)
             {
                 return Poll::Ready(Err(Stop::Aborted(Abort::ClientGone)));
-            }
-            match poll_reply(context, exchange, request, peer, upload) {
-                Poll::Ready(done) => return Poll::Ready(done.map_err(Stop::Failed)),
-                Poll::Pending => {}
             }
             // What does not fit now goes before the answer.
             if !exchange.hints.is_empty()

@@ -1,5 +1,7 @@
 //! One header line: where its name and value stand, and which name it is.
 
+use super::write;
+
 /// A stretch of the buffer a head was parsed from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Piece {
@@ -182,6 +184,21 @@ pub struct Field {
     pub hash: u32,
     /// Which known name it is.
     pub known: Name,
+}
+
+impl Field {
+    /// Appends the line as `name: value`: in one piece where its sender has written it so.
+    pub fn write(&self, buffer: &[u8], out: &mut Vec<u8>) {
+        let (name, value) = (self.name.end(), self.value.start());
+        let is_plain = name + 2 == value
+            && &buffer[name..value] == b": "
+            && buffer.get(self.value.end()..self.value.end() + 2) == Some(b"\r\n");
+        if is_plain {
+            out.extend_from_slice(&buffer[self.name.start()..self.value.end() + 2]);
+        } else {
+            write::field(out, self.name.of(buffer), self.value.of(buffer));
+        }
+    }
 }
 
 /// A word of eight equal bytes.
@@ -372,6 +389,18 @@ mod tests {
         check("Accept: \t a b \t", Some(("Accept", "a b")));
         check("Empty:", Some(("Empty", "")));
         check("Empty:   ", Some(("Empty", "")));
+    }
+
+    #[test]
+    fn a_line_is_passed_on_with_one_blank_and_both_line_ends() {
+        for text in ["A: b c\r\n", "A:b c\r\n", "A: b c\n", "A: b c  \r\n", "A:  b c\r\n", "A: b c"]
+        {
+            let end = text.trim_end_matches(['\r', '\n']).len();
+            let Line::Field(field) = parse(text.as_bytes(), 0, end) else { panic!("a field") };
+            let mut out = Vec::new();
+            field.write(text.as_bytes(), &mut out);
+            assert_eq!(out, b"A: b c\r\n", "{text:?}");
+        }
     }
 
     #[test]
