@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the source of the workspace can be read")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -222,5 +223,30 @@ fn each_policy_that_a_file_can_name_has_its_smallest_file() {
     }
     for name in shipped {
         assert!(CATALOG.iter().any(|it| it.name == name), "{name}.conf names no policy");
+    }
+}
+
+/// The packages of a lock file, as `name version`.
+fn locked(path: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(workspace().join(path)).unwrap();
+    let of = |lines: &str, key: &str| {
+        let value = lines.lines().find_map(|it| it.strip_prefix(key).map(str::to_owned));
+        value.unwrap_or_default().replace('"', "")
+    };
+    let packages = text.split("\n[[package]]\n").skip(1);
+    packages.map(|it| format!("{} {}", of(it, "name = "), of(it, "version = "))).collect()
+}
+
+#[test]
+fn fuzzers_are_built_with_what_the_balancer_is_built_with() {
+    let (ours, theirs) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    let manifest = fs::read_to_string(workspace().join("balancer/Cargo.toml")).unwrap();
+    let (_, after) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = after.split("\n[").next().unwrap();
+    for line in dependencies.lines().filter(|it| !it.is_empty() && !it.starts_with('#')) {
+        let name = line.split(['.', ' ', '=']).next().unwrap();
+        let known = |it: &&String| it.split_once(' ').is_some_and(|(it, _)| it == name);
+        let same = theirs.iter().filter(known).any(|it| ours.contains(it));
+        assert!(same, "{name}: run `cargo metadata` in fuzz, it mends fuzz/Cargo.lock");
     }
 }
