@@ -1,7 +1,7 @@
 //! Are configurations read as nginx and others read them?
 //!
 //! Three judges: the trees beside the files of `corpus`, which crossplane wrote; crossplane
-//! itself, where it is installed; and the installed nginx, for every kind of mistake.
+//! itself, for every configuration there is; and the installed nginx, for every kind of mistake.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -79,20 +79,51 @@ fn files_from_the_wild_have_the_trees_that_crossplane_gave_them() {
     }
 }
 
-#[test]
-fn the_trees_are_what_crossplane_says_where_it_is_installed() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
-    let asked = Command::new(&python).args(["-c", "import crossplane"]).output();
-    if !asked.is_ok_and(|it| it.status.success()) {
-        println!("crossplane is not installed in .venv: the stored trees stand for it");
-        return;
+/// The configurations of the differential cases, written to a folder.
+fn cases(folder: &Path) -> Vec<PathBuf> {
+    let around = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/balancer/differential/cases");
+    let mut files = Vec::new();
+    for case in Disk.glob(&around.join("*/*.txt")).unwrap() {
+        let text = std::fs::read_to_string(&case).unwrap();
+        let part = |kind: &str| {
+            let of_kind = |it: &str| it.strip_prefix(kind).map(|it| format!("{it}\n"));
+            text.split("\n--- ").filter_map(of_kind).collect::<String>()
+        };
+        let (http, server) = (part("http\n"), part("server\n"));
+        let (main, stream) = (part("main\n"), part("stream\n"));
+        let whole = format!(
+            "{main}\nevents {{}}\nhttp {{\n{http}\nserver {{\n{server}\n}}\n}}\n\
+             stream {{\n{stream}\n}}\n"
+        );
+        let file = folder.join(format!("{}.conf", files.len()));
+        std::fs::write(&file, whole).unwrap();
+        files.push(file);
     }
-    for file in files() {
-        let output = Command::new(&python).arg(corpus().join("tree.py")).arg(&file).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let expected = std::fs::read_to_string(file.with_extension("tree")).unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{}", file.display());
+    assert!(100 < files.len(), "the cases are not there: {files:?}");
+    files
+}
+
+#[test]
+fn crossplane_reads_every_configuration_as_we_do() {
+    let folder = TempDir::new().unwrap();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut all = files();
+    all.extend(Disk.glob(&workspace.join("configs/*.conf")).unwrap());
+    all.extend(Disk.glob(&workspace.join("configs/nginx/*.conf")).unwrap());
+    all.extend(cases(folder.path()));
+    let python = workspace.join(".venv/bin/python");
+    let output = Command::new(&python).arg(corpus().join("tree.py")).args(&all).output();
+    let output = output.expect("crossplane is not installed: run script/bootstrap");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "run script/bootstrap: {said}");
+    let trees = format!("\n{}", String::from_utf8(output.stdout).unwrap());
+    let mut trees = trees.trim_end().split("\n# ").skip(1);
+    for file in &all {
+        let name = format!("{}\n", file.display());
+        let theirs = trees.next().unwrap().strip_prefix(&name).expect("a tree for each file");
+        let mut ours = String::new();
+        tree(&read(file).directives, 0, &mut ours);
+        assert_eq!(ours.trim_end(), theirs, "{}", file.display());
     }
 }
 

@@ -1,7 +1,8 @@
 """Prints the tree that crossplane reads from a configuration, in the form of corpus.rs.
 
-    pip install crossplane==0.5.8
-    python tree.py FILE.conf > FILE.tree
+    .venv/bin/python tree.py FILE.conf > FILE.tree
+
+Of several files, each tree has the name of its file above it.
 """
 
 import re
@@ -32,7 +33,10 @@ def tree(directives, depth):
         tree(directive.get("block", []), depth + 1)
 
 
-payload = crossplane.parse(sys.argv[1], combine=True, check_ctx=False, check_args=False)
-if payload["errors"]:
-    sys.exit(payload["errors"][0]["error"])
-tree(payload["config"][0]["parsed"], 0)
+for path in sys.argv[1:]:
+    payload = crossplane.parse(path, combine=True, check_ctx=False, check_args=False)
+    if payload["errors"]:
+        sys.exit(f"{path}: {payload['errors'][0]['error']}")
+    if len(sys.argv) > 2:
+        print(f"# {path}")
+    tree(payload["config"][0]["parsed"], 0)
