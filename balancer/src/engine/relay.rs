@@ -29,6 +29,8 @@ pub enum Broken {
     Source(io::Error),
     /// The receiver's connection failed.
     Sink(io::Error),
+    /// The body grows beyond its limit: behind so many bytes comes a piece of so many.
+    TooLarge(u64, u64),
 }
 
 impl From<NotPacked> for Broken {
@@ -66,6 +68,8 @@ pub struct Relay {
     over: bool,
     /// Where what is sent of the body begins and ends, where that is not all of it.
     window: Option<(u64, u64)>,
+    /// Longest body, in bytes.
+    most: u64,
     /// Everything sent so far, framing included, in bytes.
     pub sent: u64,
     /// Bytes of the body taken from the source so far.
@@ -95,6 +99,7 @@ impl Relay {
             after: b"",
             over: false,
             window: None,
+            most: u64::MAX,
             sent: 0,
             taken: 0,
             waiting: Waiting::Sink,
@@ -106,6 +111,14 @@ impl Relay {
     pub fn coded(mut self, coding: Option<Box<Coding>>) -> Self {
         self.chunked &= coding.is_none();
         self.coding = coding;
+        self
+    }
+
+    /// Ends as soon as the body is seen to be longer: nothing is sent then that could pass for its
+    /// end.
+    #[must_use]
+    pub fn at_most(mut self, most: Option<u64>) -> Self {
+        self.most = most.unwrap_or(u64::MAX);
         self
     }
 
@@ -277,6 +290,7 @@ impl Relay {
         // Chunks that arrived together are moved together and leave as one.
         loop {
             let step = self.framing.step(input.unread()).map_err(|_| Broken::Framing)?;
+            self.measure(step)?;
             match step {
                 Step::Data { skip, data } => {
                     let from = input.at + skip;
@@ -324,6 +338,16 @@ impl Relay {
             self.after = b"";
         }
         Ok(self.over || !self.data.is_empty() || !self.before.is_empty())
+    }
+
+    /// A chunk counts as soon as its size is known.
+    fn measure(&self, step: Step) -> Result<(), Broken> {
+        let data = if let Step::Data { data, .. } = step { data as u64 } else { 0 };
+        let piece = data + self.framing.left_of_chunk();
+        if self.most < self.taken.saturating_add(piece) {
+            return Err(Broken::TooLarge(self.taken, piece));
+        }
+        Ok(())
     }
 
     /// Puts a chunk's size before the data, and what closes it behind.

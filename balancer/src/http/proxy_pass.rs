@@ -191,7 +191,10 @@ impl Proxy {
             let name = exchange.text(field.name);
             let replaced =
                 |it: &SetHeader| it.hash == field.hash && it.name.eq_ignore_ascii_case(name);
-            if !is_own(field.known) && !self.set_headers.iter().any(replaced) {
+            if !is_own(field.known)
+                && !self.set_headers.iter().any(replaced)
+                && !exchange.request.is_for_this_hop(&exchange.input.bytes, name)
+            {
                 field.write(&exchange.input.bytes, out);
             }
         }

@@ -209,7 +209,9 @@ impl Connection<'_> {
                 Poll::Ready(Ok(())) => return Poll::Ready(Passed::Whole),
                 Poll::Ready(Err(Broken::Sink(_))) => return Poll::Ready(Passed::ClientGone),
                 Poll::Ready(Err(Broken::Source(_))) => return Poll::Ready(Passed::Cut),
-                Poll::Ready(Err(Broken::Framing)) => return Poll::Ready(Passed::Garbled),
+                Poll::Ready(Err(Broken::Framing | Broken::TooLarge(..))) => {
+                    return Poll::Ready(Passed::Garbled);
+                }
                 Poll::Pending => *has_waited = true,
             }
             if relay.waiting != Waiting::Source

@@ -30,8 +30,6 @@ use crate::upstream::Reason;
 pub(super) struct Upload {
     relay: Relay,
     state: State,
-    /// Largest body that may be passed on as it arrives.
-    largest: Option<u64>,
     /// The body, where it is on disk, and what was read of it.
     disk: Option<Box<(Reader, Input)>>,
 }
@@ -63,14 +61,15 @@ impl Upload {
         };
         request.proxy.write_head(exchange, announced, &mut head);
         head.extend_from_slice(own.as_deref().unwrap_or_default());
-        let relay = Relay::new(head, request.body.framing(), announced == Announced::Chunked);
+        let limit = request.location.core.largest_body();
+        let largest = limit.filter(|_| matches!(request.body, Body::Streamed(_)));
+        let chunked = announced == Announced::Chunked;
+        let relay = Relay::new(head, request.body.framing(), chunked).at_most(largest);
         let disk = match &request.body {
             Body::Spooled(spool) => Some(Box::new((spool.reader(0), Input::default()))),
             _ => None,
         };
-        let limit = request.location.core.largest_body();
-        let largest = limit.filter(|_| matches!(request.body, Body::Streamed(_)));
-        Self { relay, state: State::Sending, largest, disk }
+        Self { relay, state: State::Sending, disk }
     }
 
     /// Whether everything was sent.
@@ -118,22 +117,20 @@ impl Upload {
         if self.state != State::Sending {
             return Ok(());
         }
-        let before = self.relay.taken;
         let polled = match self.disk.as_deref_mut() {
             Some((file, input)) => self.relay.poll(context, file, input, &mut peer.stream),
             None => self.relay.poll(context, client, &mut exchange.input, &mut peer.stream),
         };
-        let all = self.relay.taken + self.relay.framing().left_of_chunk();
-        if self.largest.is_some_and(|it| it < all) {
-            tell_too_large(exchange, before, all - before);
-            return Err(Abort::TooLarge);
-        }
         match polled {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.state = State::Done,
             Poll::Ready(Err(Broken::Sink(_))) => self.state = State::Cut,
             Poll::Ready(Err(Broken::Source(_))) if self.disk.is_some() => return Err(Abort::Own),
             Poll::Ready(Err(Broken::Source(_))) => return Err(Abort::ClientGone),
+            Poll::Ready(Err(Broken::TooLarge(before, piece))) => {
+                tell_too_large(exchange, before, piece);
+                return Err(Abort::TooLarge);
+            }
             Poll::Ready(Err(Broken::Framing)) => {
                 logs::note(Level::Error, exchange, BAD_BODY, "sending request to upstream");
                 return Err(Abort::BadBody);

@@ -1,12 +1,13 @@
 //! The head of a request: parsed line by line as it arrives, checked as nginx checks it.
 
 use crate::engine::h1::body;
-use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece, lists};
+use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece};
 use crate::engine::h1::room::Room;
 use crate::engine::h1::target;
 
 pub use crate::engine::h1::room::Limits;
 
+mod hop;
 mod shown;
 
 /// A request that is not served: the code it is answered with and logged under.
@@ -99,6 +100,8 @@ pub struct Request {
     room: Room,
     connection_close: bool,
     connection_keep_alive: bool,
+    /// Whether a `Connection` line names fields of this request.
+    names_fields: bool,
 }
 
 /// Lines that may stand once only.
@@ -281,13 +284,7 @@ impl Request {
         match field.known {
             Name::Host => self.host = Some(field.value),
             Name::ContentLength => self.content_length = Some(length(value)?),
-            // The last line that says something counts.
-            Name::Connection if lists(value, "close") => {
-                (self.connection_close, self.connection_keep_alive) = (true, false);
-            }
-            Name::Connection if lists(value, "keep-alive") => {
-                (self.connection_close, self.connection_keep_alive) = (false, true);
-            }
+            Name::Connection => self.connection(value),
             Name::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
             Name::Upgrade => self.upgrade = true,
             _ => {}
