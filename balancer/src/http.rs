@@ -37,6 +37,7 @@ pub mod not_modified;
 pub mod only;
 pub mod packed;
 pub mod page;
+pub mod plain;
 pub mod proxy_pass;
 pub mod range;
 pub mod real_ip;

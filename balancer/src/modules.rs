@@ -7,7 +7,7 @@
 use crate::conf::{
     Block, Catalog, ConfError, Directive, Effect, Group, MANY, Row, Rows, Span, Table, Word,
 };
-use crate::http::{limit_zone, listen, location, rewrite, server, try_files};
+use crate::http::{limit_zone, listen, location, plain, rewrite, server, try_files};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
 use crate::upstream::protection::rows as protection;
@@ -54,6 +54,8 @@ pub struct HttpBlock {
     pub upstreams: Vec<upstream::Settings>,
     /// `match` blocks by name.
     pub tests: Vec<(Word, check::test::Settings)>,
+    /// Where the block ends, and nginx judges what its blocks come to; `None` without a block.
+    pub close: Option<Span>,
 }
 
 /// A `server` block.
@@ -129,6 +131,7 @@ const HTTP: &[&dyn Rows<HttpBlock>] = &[
     &Table::new(HTTP_ROWS, |it: &mut HttpBlock| it),
     &Group::new(SCOPE, |it: &mut HttpBlock| &mut it.scope),
     &Table::new(server::ENTRANCE_ROWS, |it: &mut HttpBlock| &mut it.entrance),
+    &Table::new(plain::ROWS, |it: &mut HttpBlock| &mut it.entrance),
     &Table::new(variable::ROWS, |it: &mut HttpBlock| &mut it.variables),
     &Table::new(limit_zone::ROWS, |it: &mut HttpBlock| &mut it.zones),
     &Table::new(logs::FORMAT_ROWS, |it: &mut HttpBlock| &mut it.formats),
@@ -139,6 +142,7 @@ const SERVER: &[&dyn Rows<ServerBlock>] = &[
     &Table::new(listen::ROWS, |it: &mut ServerBlock| &mut it.listen),
     &Table::new(server::NAME_ROWS, |it: &mut ServerBlock| &mut it.names),
     &Table::new(server::ENTRANCE_ROWS, |it: &mut ServerBlock| &mut it.entrance),
+    &Table::new(plain::ROWS, |it: &mut ServerBlock| &mut it.entrance),
     &Group::new(SCOPE, |it: &mut ServerBlock| &mut it.scope),
     &Group::new(OWN, |it: &mut ServerBlock| &mut it.own),
 ];
@@ -187,6 +191,7 @@ const MAIN_ROWS: &[Row<MainBlock>] = &[
         effect: Effect::Open(|main, directive, reading| {
             once(main.http.is_some(), directive)?;
             let http = main.http.get_or_insert_default();
+            http.close = Some(directive.close.clone());
             reading.apply(Block::Http, directive.children(), HTTP, http);
             Ok(())
         }),

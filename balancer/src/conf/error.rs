@@ -53,8 +53,23 @@ impl ConfError {
 
     /// A refusal that no line is to blame for; it comes after all those that name one.
     pub fn unplaced(reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self { reason, span: None, help: None, level: Level::Emerg, order: u32::MAX }
+        Self::after_reading(reason.into(), 0)
+    }
+
+    /// A refusal of the whole, found when every block has been judged.
+    pub fn of_the_whole(reason: impl Into<String>) -> Self {
+        Self::after_reading(reason.into(), 1)
+    }
+
+    /// A refusal of what is opened, made or counted when the whole has been judged.
+    pub fn of_the_world(reason: impl Into<String>) -> Self {
+        Self::after_reading(reason.into(), 2)
+    }
+
+    /// The later the step, the later in the order.
+    fn after_reading(reason: String, step: u32) -> Self {
+        let order = u32::MAX - 2 + step;
+        Self { reason, span: None, help: None, level: Level::Emerg, order }
     }
 
     /// Adds the way out.
@@ -261,7 +276,9 @@ nginx: [emerg] unknown directive \"leastconn\" in nginx.conf:2
     fn a_problem_comes_where_nginx_notices_it() {
         let at = |order| Span { order, ..span("", 0, 0, order) };
         let mut problems = [
-            ConfError::unplaced("no \"events\" section in configuration"),
+            ConfError::of_the_world("open() \"a.log\" failed"),
+            ConfError::of_the_whole("no \"events\" section in configuration"),
+            ConfError::unplaced("unknown \"a\" variable"),
             ConfError::new("duplicate location \"/\"", at(2)).noticed_at(&at(9)),
             ConfError::new("unknown directive \"b\"", at(5)),
         ];

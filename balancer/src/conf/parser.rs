@@ -147,9 +147,9 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        // What an unclosed block holds is still looked at.
+        // What an unclosed block holds is still looked at, and nothing is missed before its end.
         while let Some(block) = blocks.pop() {
-            let mark = block.mark.clone();
+            let mark = Span { order: self.order + 1, ..block.mark.clone() };
             close(block, mark, &mut directives, &mut blocks);
         }
         if source.name.is_some() {

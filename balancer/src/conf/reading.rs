@@ -24,6 +24,8 @@ pub struct Reading<'a> {
     pub names: [BTreeSet<String>; 2],
     /// Those of HTTP that `set` gives a value.
     pub assigned: BTreeSet<String>,
+    /// Formats of logs defined so far, of HTTP and of streams.
+    formats: [BTreeSet<String>; 2],
     /// What was found, in the order of finding: see [`super::error::sort`].
     pub problems: Vec<ConfError>,
     /// What became of each directive, in the order of reading.
@@ -83,8 +85,9 @@ impl<'a> Reading<'a> {
         let names = [BTreeSet::new(), BTreeSet::new()];
         let problems = Vec::new();
         let judgements = Vec::new();
-        let assigned = BTreeSet::new();
-        Self { catalog, dialect, block: Block::Main, names, assigned, problems, judgements }
+        let (assigned, formats) = (BTreeSet::new(), [BTreeSet::new(), BTreeSet::new()]);
+        let block = Block::Main;
+        Self { catalog, dialect, block, names, assigned, formats, problems, judgements }
     }
 
     /// Applies the directives of one block to its settings.
@@ -116,9 +119,27 @@ impl<'a> Reading<'a> {
 
     /// Makes a name a variable of HTTP, or of streams within `stream`.
     pub fn define(&mut self, name: &str) {
-        let is_stream =
-            matches!(self.block, Block::Stream | Block::StreamServer | Block::StreamUpstream);
-        self.names[usize::from(is_stream)].insert(name.to_ascii_lowercase());
+        let side = self.side();
+        self.names[side].insert(name.to_ascii_lowercase());
+    }
+
+    /// Makes a name a format of logs, for the lines that follow.
+    pub fn define_format(&mut self, name: &str) {
+        let side = self.side();
+        self.formats[side].insert(name.to_owned());
+    }
+
+    /// Whether a name is a format of logs by now.
+    #[must_use]
+    pub fn has_format(&self, name: &str) -> bool {
+        let side = self.side();
+        (side == 0 && name == "combined") || self.formats[side].contains(name)
+    }
+
+    /// 0 for HTTP, 1 within `stream`.
+    fn side(&self) -> usize {
+        let streams = [Block::Stream, Block::StreamServer, Block::StreamUpstream];
+        usize::from(streams.contains(&self.block))
     }
 
     /// As [`Self::define`], for one of HTTP that has no value before a line gives it one.
@@ -191,6 +212,7 @@ impl<'a> Reading<'a> {
             (
                 Effect::Nothing(reason)
                 | Effect::Checked(_, reason)
+                | Effect::Compared(_, reason)
                 | Effect::CheckedEach(_, reason),
                 _,
             ) => Verdict::WithoutEffect(reason),
@@ -198,7 +220,9 @@ impl<'a> Reading<'a> {
             (_, Origin::Extension) => Verdict::Extension,
         };
         let result = self.check(directive, row, origin, seen).and_then(|()| match row.effect {
-            Effect::Set(set) | Effect::Add(set) => set(settings, directive),
+            Effect::Set(set) | Effect::Add(set) | Effect::Compared(set, _) => {
+                set(settings, directive)
+            }
             Effect::Read(read) | Effect::Open(read) => read(settings, directive, self),
             Effect::Checked(check, _) | Effect::CheckedEach(check, _) => check(directive),
             Effect::Nothing(_) | Effect::Refused(_) => Ok(()),
@@ -234,7 +258,10 @@ impl<'a> Reading<'a> {
             let reason = format!("invalid number of arguments in \"{name}\" directive");
             return Err(guess_semicolon(directive, reason));
         }
-        let once = matches!(row.effect, Effect::Set(_) | Effect::Nothing(_) | Effect::Checked(..));
+        let once = matches!(
+            row.effect,
+            Effect::Set(_) | Effect::Nothing(_) | Effect::Checked(..) | Effect::Compared(..)
+        );
         if once && !seen.names.insert(row.name) {
             return Err(name.refuse(format!("\"{name}\" directive is duplicate")));
         }

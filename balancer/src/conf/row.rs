@@ -106,6 +106,8 @@ pub enum Effect<S: 'static> {
     Nothing(&'static str),
     /// Accepted without effect, for this reason; the value is checked as nginx checks it.
     Checked(Check, &'static str),
+    /// As `Checked`, and the value is kept, because nginx compares others with it.
+    Compared(Setter<S>, &'static str),
     /// As `Checked`, but may stand in a block many times.
     CheckedEach(Check, &'static str),
     /// Known, but not part of this program; the text is the way out.
@@ -208,6 +210,7 @@ impl<S> Row<S> {
         let without_effect = match self.effect {
             Effect::Nothing(reason)
             | Effect::Checked(_, reason)
+            | Effect::Compared(_, reason)
             | Effect::CheckedEach(_, reason) => Some(reason),
             _ => None,
         };

@@ -1,6 +1,6 @@
 //! What is done for certain browsers, and how are they known?
 
-use crate::conf::{ConfError, Directive, Effect, MANY, Row};
+use crate::conf::{ConfError, Directive, Effect, Row};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::hash;
 use crate::http::{EVERYWHERE, put};
@@ -35,7 +35,7 @@ pub const ROWS: &[Row<Settings>] = &[
     Row {
         name: "keepalive_disable",
         within: EVERYWHERE,
-        arguments: 1..=MANY,
+        arguments: 1..=2,
         effect: Effect::Set(Settings::keepalive_disable),
     },
 ];

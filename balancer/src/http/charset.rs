@@ -38,7 +38,10 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "charset_types",
         within: EVERYWHERE,
         arguments: 1..=MANY,
-        effect: Effect::Add(|it, directive| Kinds::read(&mut it.types, directive, &TYPES[..1])),
+        effect: Effect::Read(|it, directive, reading| {
+            Kinds::read(&mut it.types, directive, &TYPES[..1], reading);
+            Ok(())
+        }),
     },
     Row {
         name: "override_charset",

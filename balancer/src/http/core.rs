@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conf::value::{self, Unit, time};
-use crate::conf::{Block, ConfError, Directive, Effect, Row};
+use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row};
 use crate::http::mime::Types;
 use crate::http::{EVERYWHERE, put};
 
@@ -111,10 +111,10 @@ impl Settings {
         Ok(())
     }
 
-    fn types(&mut self, directive: &Directive) -> Result<(), ConfError> {
+    fn types(&mut self, directive: &Directive, reading: &mut Reading<'_>) -> Result<(), ConfError> {
         // A second block of the same level adds to the first.
         let types = self.types.get_or_insert_with(|| Arc::new(Types::none()));
-        Arc::make_mut(types).read(directive)
+        Arc::make_mut(types).read(directive, reading)
     }
 }
 
@@ -128,7 +128,7 @@ const fn one(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
 }
 
 const RUNTIME: &str = "the runtime owns how files are read and sockets written";
-const MEMORY: &str = "memory is not set aside per connection";
+pub(super) const MEMORY: &str = "memory is not set aside per connection";
 
 /// Directives that may stand in `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
@@ -192,7 +192,7 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "types",
         within: EVERYWHERE,
         arguments: 0..=0,
-        effect: Effect::Open(|it, directive, _| it.types(directive)),
+        effect: Effect::Open(Settings::types),
     },
     one("tcp_nodelay", Effect::Checked(flag, "small packets are never held back")),
     one("tcp_nopush", Effect::Checked(flag, RUNTIME)),
@@ -222,8 +222,12 @@ pub const ROWS: &[Row<Settings>] = &[
     one("client_body_in_single_buffer", Effect::Checked(flag, MEMORY)),
     one("send_lowat", Effect::Checked(low_water, RUNTIME)),
     one("proxy_send_lowat", Effect::Checked(low_water, RUNTIME)),
-    pool("connection_pool_size"),
-    pool("request_pool_size"),
+    Row {
+        name: "request_pool_size",
+        within: &[Block::Http, Block::Server],
+        arguments: 1..=1,
+        effect: Effect::Checked(|it| pool_size(it).map(drop), MEMORY),
+    },
     one("subrequest_output_buffer_size", Effect::Checked(size, MEMORY)),
     one("types_hash_max_size", Effect::Checked(number, HASH)),
     one("types_hash_bucket_size", Effect::Checked(number, HASH)),
@@ -232,18 +236,13 @@ pub const ROWS: &[Row<Settings>] = &[
 /// Why the size of a hash table does nothing.
 pub const HASH: &str = "hash tables grow as needed";
 
-const fn pool(name: &'static str) -> Row<Settings> {
-    let within = &[Block::Http, Block::Server];
-    Row { name, within, arguments: 1..=1, effect: Effect::Checked(pool_size, MEMORY) }
-}
-
 /// Sixteen bytes are the unit of nginx's pools, and eight units the least.
-fn pool_size(directive: &Directive) -> Result<(), ConfError> {
+pub(super) fn pool_size(directive: &Directive) -> Result<u64, ConfError> {
     let word = directive.text();
     match directive.size()? {
         ..=127 => Err(word.refuse("the pool size must be no less than 128")),
         bytes if bytes % 16 != 0 => Err(word.refuse("the pool size must be a multiple of 16")),
-        _ => Ok(()),
+        bytes => Ok(bytes),
     }
 }
 
@@ -300,7 +299,8 @@ fn offset(directive: &Directive) -> Result<(), ConfError> {
     directive.offset().map(drop)
 }
 
-fn seconds(directive: &Directive) -> Result<(), ConfError> {
+/// A time in seconds.
+pub fn seconds(directive: &Directive) -> Result<(), ConfError> {
     directive.seconds().map(drop)
 }
 

@@ -70,7 +70,13 @@ pub const ROWS: &[Row<Settings>] = &[
         arguments: 1..=1,
         effect: Effect::Set(|it, directive| put(&mut it.gzip, directive.flag())),
     },
-    many("gzip_types", Effect::Add(|it, directive| Kinds::read(&mut it.types, directive, HTML))),
+    many(
+        "gzip_types",
+        Effect::Read(|it, directive, reading| {
+            Kinds::read(&mut it.types, directive, HTML, reading);
+            Ok(())
+        }),
+    ),
     one("gzip_min_length", Effect::Set(|it, directive| put(&mut it.min_length, directive.size()))),
     one("gzip_comp_level", Effect::Set(Settings::comp_level)),
     one(

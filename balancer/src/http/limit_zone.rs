@@ -148,7 +148,7 @@ pub fn find<S>(
     counts_requests: bool,
 ) -> Result<Arc<Zone<S>>, ConfError> {
     match zones.iter().find(|it| *name == *it.name) {
-        None => Err(ConfError::unplaced(format!("zero size shared memory zone \"{name}\""))),
+        None => Err(ConfError::of_the_world(format!("zero size shared memory zone \"{name}\""))),
         Some(it) if matches!(it.kind, Kind::Connections) == counts_requests => Err(name.refuse(
             format!("the shared memory zone \"{name}\" is already declared for a different use"),
         )),

@@ -1,9 +1,11 @@
 //! `listen`: on which addresses a server is reached.
 
-use crate::conf::address::{Address, Purpose};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::value::{number, size};
 use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row, Span, Word};
-use crate::snapshot::ListenOptions;
+use crate::snapshot::{Bind, ListenOptions};
 
 /// One `listen` line.
 #[derive(Clone, Debug)]
@@ -62,12 +64,35 @@ impl Settings {
         for parameter in &directive.arguments()[1..] {
             listen.parameter(directive, parameter, reading)?;
         }
+        // Names may be the same address, too; that is seen once they are looked up.
+        let is_same = |it: &Listen| {
+            let (a, b) = (&it.address, &listen.address);
+            let port = |it: &Address| it.ports.clone().unwrap_or(DEFAULT_PORT..=DEFAULT_PORT);
+            a.host == b.host && port(a) == port(b)
+        };
+        if self.lines.iter().any(is_same)
+            && let Some(at) = listen.shown()
+        {
+            return Err(ConfError::new(format!("a duplicate listen {at}"), listen.span));
+        }
         self.lines.push(listen);
         Ok(())
     }
 }
 
 impl Listen {
+    /// The first address as nginx shows it, unless names or rights decide what it is.
+    fn shown(&self) -> Option<Bind> {
+        let ip = match &self.address.host {
+            Host::Unix(path) => return Some(Bind::Unix(path.into())),
+            Host::Any => Ipv4Addr::UNSPECIFIED.into(),
+            Host::Ip(ip) => *ip,
+            Host::Name(_) => return None,
+        };
+        let port = self.address.ports.as_ref().map_or(DEFAULT_PORT, |it| *it.start());
+        Some(Bind::Inet(SocketAddr::new(ip, port)))
+    }
+
     fn parameter(
         &mut self,
         directive: &Directive,

@@ -145,10 +145,8 @@ impl Pattern {
             format!("location \"{own}\" cannot be inside the named location \"{around}\"")
         } else if outer.kind == Kind::Exact {
             format!("location \"{own}\" cannot be inside the exact location \"{around}\"")
-        } else if self.kind != Kind::Regex
-            && outer.kind != Kind::Regex
-            && !self.path.starts_with(&outer.path)
-        {
+        } else if self.kind != Kind::Regex && !self.path.starts_with(&outer.path) {
+            // nginx compares with the text of an expression, too.
             format!("location \"{own}\" is outside location \"{around}\"")
         } else {
             return Ok(());
@@ -444,6 +442,10 @@ mod tests {
             |inner, outer| pattern(inner).check_inside(&pattern(outer)).err().map(|it| it.reason);
         assert_eq!(reason("location /a/b { }", "location /a { }"), None);
         assert_eq!(reason("location ~ b { }", "location /a { }"), None);
+        assert_eq!(
+            reason("location /a { }", "location ~ ^/a { }").as_deref(),
+            Some("location \"/a\" is outside location \"^/a\"")
+        );
         assert_eq!(
             reason("location /b { }", "location /a { }").as_deref(),
             Some("location \"/b\" is outside location \"/a\"")

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::conf::{ConfError, Directive};
+use crate::conf::{ConfError, Directive, Reading};
 
 /// Types by ending, in lower case.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,8 +23,11 @@ impl Types {
     }
 
     /// Adds what a `types` block says.
-    pub(super) fn read(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let mut problem = None;
+    pub(super) fn read(
+        &mut self,
+        directive: &Directive,
+        reading: &mut Reading<'_>,
+    ) -> Result<(), ConfError> {
         for line in directive.entries() {
             let line = line?;
             let kind = line.name().as_str();
@@ -35,11 +38,11 @@ impl Types {
                         "duplicate extension \"{ending}\", content type: \"{kind}\", previous \
                          content type: \"{old}\""
                     );
-                    problem.get_or_insert(ending.refuse(text).warning());
+                    reading.tell(ending.refuse(text).warning());
                 }
             }
         }
-        problem.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// The type of a path, by what follows the last dot of its last part.
@@ -72,9 +75,9 @@ impl Kinds {
         list: &mut Option<Self>,
         directive: &Directive,
         always: &[&str],
-    ) -> Result<(), ConfError> {
+        reading: &mut Reading<'_>,
+    ) {
         let list = list.get_or_insert_with(|| Self::of(always));
-        let mut warning = None;
         for word in directive.arguments() {
             if list.has_all || *word == "*" {
                 list.has_all = true;
@@ -83,12 +86,11 @@ impl Kinds {
             let lower = word.as_bytes().to_ascii_lowercase();
             if list.kinds.contains(&lower) {
                 let text = format!("duplicate MIME type \"{}\"", word.to_ascii_lowercase());
-                warning.get_or_insert(word.refuse(text).warning());
+                reading.tell(word.refuse(text).warning());
             } else {
                 list.kinds.push(lower);
             }
         }
-        warning.map_or(Ok(()), Err)
     }
 
     /// Whether a type is among them; none is not.
@@ -102,15 +104,20 @@ impl Kinds {
 mod tests {
     use super::*;
     use crate::conf::testing::directive;
+    use crate::conf::{Catalog, Dialect};
 
     #[test]
     fn a_type_is_found_by_the_last_ending() {
         let mut types = Types::none();
-        types.read(&directive("types { text/css css; application/gzip gz TGZ; }")).unwrap();
+        let block = directive("types { text/css css; application/gzip gz TGZ; text/x css gz; }");
+        let catalog = Catalog::default();
+        let mut reading = Reading::new(&catalog, Dialect::Strict);
+        types.read(&block, &mut reading).unwrap();
+        assert_eq!(reading.problems.len(), 2, "{:?}", reading.problems);
         for (path, expected) in [
-            ("/a.css", Some("text/css")),
-            ("/a.CSS", Some("text/css")),
-            ("/a.tar.gz", Some("application/gzip")),
+            ("/a.css", Some("text/x")),
+            ("/a.CSS", Some("text/x")),
+            ("/a.tar.gz", Some("text/x")),
             ("/b.tgz", Some("application/gzip")),
             ("/a.css/b", None),
             ("/css", None),
@@ -123,13 +130,16 @@ mod tests {
     #[test]
     fn a_list_always_has_its_first_types() {
         let read = |text| {
-            let mut list = None;
-            let result = Kinds::read(&mut list, &directive(text), &["text/html"]);
-            (list.unwrap(), result.err().map(|it| it.reason))
+            let (mut list, catalog) = (None, Catalog::default());
+            let mut reading = Reading::new(&catalog, Dialect::Strict);
+            Kinds::read(&mut list, &directive(text), &["text/html"], &mut reading);
+            let reasons = reading.problems.into_iter().map(|it| it.reason);
+            (list.unwrap(), reasons.collect::<Vec<_>>())
         };
-        let (list, warning) = read("gzip_types Text/CSS text/html;");
+        let (list, warnings) = read("gzip_types Text/CSS text/html text/css;");
         assert!(list.has(b"text/css") && list.has(b"TEXT/HTML") && !list.has(b"text/xml"));
-        assert_eq!(warning.as_deref(), Some("duplicate MIME type \"text/html\""));
+        let expected = ["text/html", "text/css"].map(|it| format!("duplicate MIME type \"{it}\""));
+        assert_eq!(warnings, expected);
         let (all, _) = read("gzip_types *;");
         assert!(all.has(b"a/b") && all.has(b"") && !list.has(b""));
     }

@@ -304,10 +304,7 @@ impl RewriteLine {
             None => (text, true),
         };
         let whole = |text: &[u8]| {
-            Template::compile_bytes(text, names).map_err(|bad| {
-                let help = format!("it stands in {}", replacement.span);
-                ConfError::unplaced(bad.to_string()).with_help(help)
-            })
+            Template::compile_bytes(text, names).map_err(|bad| bad.told_of(replacement))
         };
         let question = memchr::memchr(b'?', text);
         let (path, args) = match (question, end) {

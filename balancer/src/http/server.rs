@@ -10,7 +10,7 @@ use nix::unistd::gethostname;
 use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row, Word};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::request::Limits;
-use crate::http::core::{HASH, number};
+use crate::http::core::{HASH, MEMORY, number, pool_size};
 use crate::http::location::{Location, Locations};
 use crate::http::name_table::NameTable;
 use crate::http::put;
@@ -99,6 +99,8 @@ pub struct EntranceSettings {
     client_header_timeout: Option<Duration>,
     client_header_buffer_size: Option<u64>,
     large_client_header_buffers: Option<(u64, u64)>,
+    /// It does nothing, but must fit `large_client_header_buffers`.
+    connection_pool_size: Option<u64>,
     max_headers: Option<u64>,
     ignore_invalid_headers: Option<bool>,
     underscores_in_headers: Option<bool>,
@@ -114,11 +116,26 @@ impl EntranceSettings {
             client_header_timeout: self.client_header_timeout.or(outer.client_header_timeout),
             client_header_buffer_size: self.client_header_buffer_size.or(small),
             large_client_header_buffers: self.large_client_header_buffers.or(large),
+            connection_pool_size: self.connection_pool_size.or(outer.connection_pool_size),
             max_headers: self.max_headers.or(outer.max_headers),
             ignore_invalid_headers: self.ignore_invalid_headers.or(outer.ignore_invalid_headers),
             underscores_in_headers: self.underscores_in_headers.or(outer.underscores_in_headers),
             merge_slashes: self.merge_slashes.or(outer.merge_slashes),
         }
+    }
+
+    /// The check nginx makes of values that must fit together, at the end of `http`.
+    ///
+    /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_merge_srv_conf`.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let (_, each) = self.large_client_header_buffers.unwrap_or((4, 8192));
+        if each < self.connection_pool_size.unwrap_or(512) {
+            return Err(
+                "the \"large_client_header_buffers\" size must be equal to or greater than \
+                        \"connection_pool_size\"",
+            );
+        }
+        Ok(())
     }
 
     /// What a connection needs, with nginx's defaults.
@@ -165,6 +182,13 @@ pub const ENTRANCE_ROWS: &[Row<EntranceSettings>] = &[
             put(&mut it.large_client_header_buffers, directive.buffers())
         }),
     },
+    one(
+        "connection_pool_size",
+        Effect::Compared(
+            |it, directive| put(&mut it.connection_pool_size, pool_size(directive)),
+            MEMORY,
+        ),
+    ),
     one("max_headers", Effect::Set(|it, directive| put(&mut it.max_headers, directive.number()))),
     one(
         "ignore_invalid_headers",

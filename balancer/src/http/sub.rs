@@ -31,7 +31,10 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "sub_filter_types",
         within: EVERYWHERE,
         arguments: 1..=MANY,
-        effect: Effect::Add(|it, directive| Kinds::read(&mut it.types, directive, TYPES)),
+        effect: Effect::Read(|it, directive, reading| {
+            Kinds::read(&mut it.types, directive, TYPES, reading);
+            Ok(())
+        }),
     },
     Row {
         name: "sub_filter_once",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conf::value::{Unit, choice, number, size, time};
-use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
+use crate::conf::{Block, ConfError, Directive, Effect, MANY, Reading, Row, Word};
 use crate::http::EVERYWHERE;
 use crate::logs::error::failed;
 use crate::logs::syslog::Peer;
@@ -117,12 +117,15 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "access_log",
         within: ACCESS,
         arguments: 1..=MANY,
-        effect: Effect::Add(Settings::access_log),
+        effect: Effect::Read(|it, directive, reading| {
+            check_format(directive, reading)?;
+            it.access_log(directive)
+        }),
     },
     Row {
         name: "error_log",
         within: EVERYWHERE,
-        arguments: 1..=2,
+        arguments: 1..=MANY,
         effect: Effect::Add(|it, directive| {
             it.errors.push(ErrorLine::read(directive)?);
             Ok(())
@@ -136,12 +139,13 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
         name: "access_log",
         within: &[Block::Stream, Block::StreamServer],
         arguments: 1..=MANY,
-        effect: Effect::Add(|it, directive| {
+        effect: Effect::Read(|it, directive, reading| {
             if let [path] = directive.arguments()
                 && *path != "off"
             {
                 return Err(path.refuse("log format is not specified"));
             }
+            check_format(directive, reading)?;
             it.access_log(directive)
         }),
     },
@@ -157,13 +161,25 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
     Row {
         name: "error_log",
         within: &[Block::Stream, Block::StreamServer],
-        arguments: 1..=2,
+        arguments: 1..=MANY,
         effect: Effect::Add(|it, directive| {
             it.errors.push(ErrorLine::read(directive)?);
             Ok(())
         }),
     },
 ];
+
+/// A format stands before the lines that use it.
+///
+/// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_set_log`.
+fn check_format(directive: &Directive, reading: &Reading<'_>) -> Result<(), ConfError> {
+    match directive.arguments() {
+        [path, name, ..] if *path != "off" && !reading.has_format(name) => {
+            Err(name.refuse(format!("unknown log format \"{name}\"")))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Source: nginx `ngx_stream_log_module.c`, `ngx_stream_log_open_file_cache`.
 fn cache(directive: &Directive) -> Result<(), ConfError> {
@@ -206,7 +222,10 @@ pub const FORMAT_ROWS: &[Row<Formats>] = &[Row {
     name: "log_format",
     within: &[Block::Http],
     arguments: 2..=MANY,
-    effect: Effect::Add(Formats::log_format),
+    effect: Effect::Read(|it, directive, reading| {
+        reading.define_format(directive.text());
+        it.log_format(directive)
+    }),
 }];
 
 /// Directives of `stream` alone.
@@ -214,7 +233,8 @@ pub const STREAM_FORMAT_ROWS: &[Row<Formats>] = &[Row {
     name: "log_format",
     within: &[Block::Stream],
     arguments: 2..=MANY,
-    effect: Effect::Add(|it, directive| {
+    effect: Effect::Read(|it, directive, reading| {
+        reading.define_format(directive.text());
         it.is_stream = true;
         it.log_format(directive)
     }),
@@ -324,12 +344,16 @@ impl ErrorLine {
             }
             _ => Target::File(path.clone()),
         };
-        let level = match directive.arguments().get(1) {
-            None => Severity::Error,
-            Some(word) => choice(word, SEVERITIES)
-                .ok_or_else(|| word.refuse(format!("invalid log level \"{word}\"")))?,
-        };
-        Ok(Self { target, level })
+        let mut level = None;
+        for word in &directive.arguments()[1..] {
+            let known = choice(word, SEVERITIES);
+            let known =
+                known.ok_or_else(|| word.refuse(format!("invalid log level \"{word}\"")))?;
+            if level.replace(known).is_some() {
+                return Err(word.refuse(format!("duplicate log level \"{word}\"")));
+            }
+        }
+        Ok(Self { target, level: level.unwrap_or(Severity::Error) })
     }
 }
 
@@ -412,6 +436,8 @@ mod tests {
         assert_eq!(read("error_log stderr WARN;").unwrap(), Severity::Warn);
         let reason = read("error_log a loud;").unwrap_err().reason;
         assert_eq!(reason, "invalid log level \"loud\"");
+        let reason = read("error_log a warn error;").unwrap_err().reason;
+        assert_eq!(reason, "duplicate log level \"error\"");
     }
 
     #[test]

@@ -46,9 +46,6 @@ pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let configuration = match build::read(&paths, args.globals.as_deref(), args.strict) {
         Ok(configuration) => configuration,
         Err(problems) => {
-            if args.test && !args.quiet && problems.iter().all(|it| it.reason == build::NO_EVENTS) {
-                tell_syntax(&paths);
-            }
             tell(&problems);
             if args.test {
                 complain(&format!(
@@ -151,7 +148,7 @@ pub(crate) fn try_out(configuration: &Configuration) -> Vec<ConfError> {
     let prefix = &configuration.paths.prefix;
     let logs = configuration.process.error_logs.iter();
     let logs = logs.filter_map(|it| Sink::open(it, prefix).err());
-    let refused: Vec<_> = pid.into_iter().chain(logs).map(ConfError::unplaced).collect();
+    let refused: Vec<_> = pid.into_iter().chain(logs).map(ConfError::of_the_world).collect();
     if !refused.is_empty() {
         return refused;
     }
@@ -162,7 +159,7 @@ pub(crate) fn try_out(configuration: &Configuration) -> Vec<ConfError> {
             && error.kind() != io::ErrorKind::AddrInUse
         {
             let text = format!("bind() to {bind} failed {}", os_text(&error));
-            problems.push(ConfError::unplaced(text));
+            problems.push(ConfError::of_the_world(text));
         }
     }
     problems

@@ -242,7 +242,7 @@ pub const ROWS: &[Row<Settings>] = &[
     Row {
         name: "error_log",
         within: MAIN,
-        arguments: 1..=2,
+        arguments: 1..=MANY,
         effect: Effect::Add(|it, directive| {
             it.error_logs.push(ErrorLine::read(directive)?);
             Ok(())

@@ -1,6 +1,6 @@
 //! Text → settings → snapshot: all that is opened and looked up, and all refusals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ mod upstreams;
 pub struct Configuration {
     /// Workers, files and limits.
     pub process: Settings,
+    /// Whether there is an `events` block, without which nothing is served.
+    pub has_events: bool,
     /// The `http` block, `None` when there is none.
     pub http: Option<HttpBlock>,
     /// The `stream` block, `None` when there is none.
@@ -98,7 +100,7 @@ pub struct Examined {
 }
 
 /// What is told of a configuration whose syntax is all right and that cannot be used.
-pub const NO_EVENTS: &str = "no \"events\" section in configuration";
+const NO_EVENTS: &str = "no \"events\" section in configuration";
 
 /// Text → settings; all problems at once.
 ///
@@ -121,9 +123,6 @@ pub fn examine(paths: &Paths, globals: Option<&str>, is_strict: bool) -> Examine
     reading.problems = syntax.problems;
     let mut main = MainBlock::default();
     reading.apply(Block::Main, &syntax.directives, modules::MAIN, &mut main);
-    if !main.has_events && !reading.is_refused() {
-        reading.tell(ConfError::unplaced(NO_EVENTS));
-    }
     let Reading { mut problems, judgements, names, assigned, .. } = reading;
     sort(&mut problems);
     let (includes, sources) = (syntax.includes, syntax.sources);
@@ -142,6 +141,7 @@ impl Examined {
         }
         Ok(Configuration {
             process: self.main.process.below(&paths.prefix),
+            has_events: self.main.has_events,
             http: self.main.http,
             stream: self.main.stream,
             sources: self.sources,
@@ -217,9 +217,13 @@ pub fn build(
         let opened = formats::errors(lines, &configuration.paths.prefix);
         opened.map_err(|it| problems.push(it)).unwrap_or_default()
     });
+    if !configuration.has_events {
+        problems.push(ConfError::of_the_whole(NO_EVENTS));
+    }
     sort(&mut problems);
-    // A file that several blocks name fails to open for each of them.
-    problems.dedup_by(|a, b| a.line() == b.line());
+    // What several blocks inherit fails for each of them.
+    let mut told = HashSet::new();
+    problems.retain(|it| told.insert(it.line()));
     if problems.iter().any(|it| it.level == Level::Emerg) {
         return Err(problems);
     }

@@ -69,12 +69,20 @@ impl fmt::Display for Bad {
 
 /// Looks the names in the value of a directive up.
 pub fn compile<S: Subject>(word: &Word, names: &Names<S>) -> Result<Template<S>, ConfError> {
-    Template::compile_bytes(word.as_bytes(), names).map_err(|bad| match bad {
-        Bad::Unknown(_) => {
-            ConfError::unplaced(bad.to_string()).with_help(format!("it stands in {}", word.span))
+    Template::compile_bytes(word.as_bytes(), names).map_err(|bad| bad.told_of(word))
+}
+
+impl Bad {
+    /// The refusal of the word it stands in; nginx misses a variable only when all is read.
+    pub fn told_of(&self, word: &Word) -> ConfError {
+        match self {
+            Self::Unknown(_) => {
+                let help = format!("it stands in {}", word.span);
+                ConfError::unplaced(self.to_string()).with_help(help)
+            }
+            Self::Open(_) | Self::Nameless => word.refuse(self.to_string()),
         }
-        Bad::Open(_) | Bad::Nameless => word.refuse(bad.to_string()),
-    })
+    }
 }
 
 /// Whether a word has variables in it.
@@ -121,6 +129,9 @@ impl<S: Subject> Template<S> {
             let length =
                 if is_group { 1 } else { from.iter().take_while(|it| is_name(it)).count() };
             let name = &from[..length];
+            if braced.is_some() && name.is_empty() {
+                return Err(Bad::Nameless);
+            }
             if braced.is_some() && from.get(length) != Some(&b'}') {
                 return Err(Bad::Open(lossy(name)));
             }
@@ -135,7 +146,7 @@ impl<S: Subject> Template<S> {
             // Groups have no braces.
             let group = is_group.then(|| Variable::Group(usize::from(from[0] - b'0')));
             let variable = group.or_else(|| Variable::named(&name, names));
-            let variable = variable.ok_or(Bad::Unknown(name))?;
+            let variable = variable.ok_or_else(|| Bad::Unknown(name.to_ascii_lowercase()))?;
             pieces.push(Piece::Variable(variable));
         }
         plain.extend_from_slice(rest);

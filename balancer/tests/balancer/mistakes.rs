@@ -50,6 +50,37 @@ fn within(block: Block, text: &str) -> Option<String> {
     })
 }
 
+/// Lines of `BLOCK | TEXT` that are accepted with warnings.
+const WARNINGS: &[&str] = &[
+    "http | gzip_types text/html text/plain text/plain;",
+    "http | types { a/b c; d/e c; f/g c; }",
+    "http | sub_filter_types text/html a/b a/b;",
+    "http | server { listen 127.0.0.1:8099; server_name a a; }",
+    "server | server_name a b; } server { listen 127.0.0.1:8099; server_name b a;",
+    "upstream | least_conn; ip_hash; server 127.0.0.1:1;",
+    "location | allow 10.0.0.1/8; deny 2001:db8::1/32;",
+    "http | set_real_ip_from 10.0.0.1/8;",
+    "http | geo $a { 10.0.0.1/8 b; 10.0.0.0/8 c; }",
+];
+
+/// The block and the text of a line.
+fn placed(line: &str) -> (Block, &str) {
+    let (block, text) = line.split_once(" | ").unwrap();
+    let block = match block {
+        "main" => Block::Main,
+        "events" => Block::Events,
+        "http" => Block::Http,
+        "server" => Block::Server,
+        "location" => Block::Location,
+        "upstream" => Block::Upstream,
+        "stream" => Block::Stream,
+        "stream server" => Block::StreamServer,
+        "stream upstream" => Block::StreamUpstream,
+        other => panic!("no block {other}"),
+    };
+    (block, text)
+}
+
 /// What both say first; empty when the text is accepted.
 fn both(folder: &Path, text: &str) -> (String, String) {
     let conf = folder.join("nginx.conf");
@@ -58,6 +89,13 @@ fn both(folder: &Path, text: &str) -> (String, String) {
 }
 
 fn theirs(folder: &Path, conf: &Path) -> String {
+    let text = said(folder, conf);
+    // A refusal counts before a warning, which nginx may tell earlier.
+    let refusal = text.lines().find(|it| it.contains("[emerg]"));
+    refusal.unwrap_or_default().to_owned()
+}
+
+fn said(folder: &Path, conf: &Path) -> String {
     let mut command = Command::new("nginx");
     let pid = format!("pid {};", folder.join("nginx.pid").display());
     let given = std::fs::read_to_string(conf).unwrap();
@@ -67,10 +105,7 @@ fn theirs(folder: &Path, conf: &Path) -> String {
     }
     command.args(["-t", "-q", "-e", "/dev/null", "-p"]).arg(folder).arg("-c").arg(conf);
     let output = command.output().expect("nginx is not installed: run script/bootstrap");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    // A refusal counts before a warning, which nginx may tell earlier.
-    let refusal = text.lines().find(|it| it.contains("[emerg]"));
-    refusal.unwrap_or_default().to_owned()
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn ours(folder: &Path, conf: &Path) -> String {
@@ -164,19 +199,7 @@ fn mistakes_of_the_list_are_told_as_nginx_tells_them() {
     std::fs::create_dir(folder.path().join("logs")).unwrap();
     let mut wrong = Vec::new();
     for line in LINES.lines().filter(|it| !it.starts_with('#') && !it.is_empty()) {
-        let (block, text) = line.split_once(" | ").unwrap();
-        let block = match block {
-            "main" => Block::Main,
-            "events" => Block::Events,
-            "http" => Block::Http,
-            "server" => Block::Server,
-            "location" => Block::Location,
-            "upstream" => Block::Upstream,
-            "stream" => Block::Stream,
-            "stream server" => Block::StreamServer,
-            "stream upstream" => Block::StreamUpstream,
-            other => panic!("no block {other}"),
-        };
+        let (block, text) = placed(line);
         let (text, expected) = match text.split_once(" => ") {
             Some((text, expected)) => (text, Some(expected)),
             None => (text, None),
@@ -193,4 +216,27 @@ fn mistakes_of_the_list_are_told_as_nginx_tells_them() {
         }
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn warnings_are_those_of_nginx() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    let conf = folder.path().join("nginx.conf");
+    for line in WARNINGS {
+        let (block, text) = placed(line);
+        std::fs::write(&conf, within(block, text).unwrap()).unwrap();
+        let said = said(folder.path(), &conf);
+        let is_told = |it: &&str| it.contains("[warn]") && !it.contains("\"user\" directive");
+        let mut theirs: Vec<_> = said.lines().filter(is_told).map(str::to_owned).collect();
+        let paths = Paths { prefix: folder.path().to_path_buf(), conf: conf.clone() };
+        let configuration = read(&paths, None, false).unwrap();
+        let snapshot = build(&configuration, None).unwrap();
+        let told = configuration.warnings.iter().chain(&snapshot.warnings);
+        let mut ours: Vec<_> = told.map(balancer::conf::ConfError::line).collect();
+        theirs.sort();
+        ours.sort();
+        assert!(!theirs.is_empty() && !said.contains("[emerg]"), "{line}: {said}");
+        assert_eq!(ours, theirs, "{line}");
+    }
 }

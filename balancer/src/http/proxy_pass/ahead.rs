@@ -11,6 +11,8 @@ use crate::http::{EVERYWHERE, put};
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     max_temp_file_size: Option<u64>,
+    /// It does nothing, but must fit the others.
+    temp_file_write_size: Option<u64>,
     temp_path: Option<Arc<PathBuf>>,
     /// Bytes per second, perhaps by a variable.
     pub(super) rate: Option<Word>,
@@ -25,9 +27,22 @@ impl Settings {
     pub fn within(self, outer: &Self) -> Self {
         Self {
             max_temp_file_size: self.max_temp_file_size.or(outer.max_temp_file_size),
+            temp_file_write_size: self.temp_file_write_size.or(outer.temp_file_write_size),
             temp_path: self.temp_path.or_else(|| outer.temp_path.clone()),
             rate: self.rate.or_else(|| outer.rate.clone()),
         }
+    }
+
+    /// `proxy_temp_file_write_size`
+    #[must_use]
+    pub fn write_size(&self) -> Option<u64> {
+        self.temp_file_write_size
+    }
+
+    /// `proxy_max_temp_file_size`
+    #[must_use]
+    pub fn largest_file(&self) -> Option<u64> {
+        self.max_temp_file_size
     }
 
     /// What that comes to beside so many buffers of a size.
@@ -53,8 +68,8 @@ pub const ROWS: &[Row<Settings>] = &[
         name: "proxy_temp_file_write_size",
         within: EVERYWHERE,
         arguments: 1..=1,
-        effect: Effect::Checked(
-            |it| it.size().map(drop),
+        effect: Effect::Compared(
+            |it, directive| put(&mut it.temp_file_write_size, directive.size()),
             "a client that waits does not wait for the size of a write",
         ),
     },

@@ -35,12 +35,12 @@ pub fn read(
             None => {
                 let text = "\"proxy_redirect default\" should be placed after the \"proxy_pass\" \
                             directive";
-                return Err(directive.refuse(text));
+                return Err(ConfError::new(text, directive.span.clone()));
             }
             Some(url) if has_variables(url.as_bytes()) => {
                 let text = "\"proxy_redirect default\" cannot be used with \"proxy_pass\" \
                             directive with variables";
-                return Err(directive.refuse(text));
+                return Err(ConfError::new(text, directive.span.clone()));
             }
             Some(_) => Line::Default,
         },

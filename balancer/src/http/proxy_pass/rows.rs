@@ -7,7 +7,7 @@ use policy::Classes;
 use super::replace::Lines;
 use super::{ahead, cookie, hints, redirect, socket};
 use crate::conf::address::Address;
-use crate::conf::{Block, ConfError, Effect, MANY, Row, Word};
+use crate::conf::{Block, Effect, MANY, Row, Word};
 use crate::http::{EVERYWHERE, put};
 
 /// What one block sets; `None` and empty lists ask the enclosing block.
@@ -27,7 +27,7 @@ pub struct Settings {
     pub(super) request_buffering: Option<bool>,
     pub(super) buffer_size: Option<u64>,
     pub(super) buffers: Option<(u64, u64)>,
-    pub(super) busy_buffers_size: Option<(u64, Word)>,
+    pub(super) busy_buffers_size: Option<u64>,
     /// `early_hints`
     pub hints: hints::Settings,
     /// `proxy_bind` and `proxy_socket_*`
@@ -85,7 +85,7 @@ impl Settings {
             request_buffering: self.request_buffering.or(outer.request_buffering),
             buffer_size: self.buffer_size.or(outer.buffer_size),
             buffers: self.buffers.or(outer.buffers),
-            busy_buffers_size: self.busy_buffers_size.or_else(|| outer.busy_buffers_size.clone()),
+            busy_buffers_size: self.busy_buffers_size.or(outer.busy_buffers_size),
             hints: self.hints.within(&outer.hints),
             sockets: self.sockets.within(&outer.sockets),
             ahead: self.ahead.within(&outer.ahead),
@@ -105,30 +105,33 @@ impl Settings {
         }
     }
 
-    /// The checks nginx makes of values that must fit together, at the end of a block.
+    /// The checks nginx makes of values that must fit together, at the end of `http`.
     ///
     /// Source: nginx `ngx_http_proxy_module.c`, `ngx_http_proxy_merge_loc_conf`.
-    pub fn check_buffers(&self) -> Result<(), ConfError> {
+    pub fn check_buffers(&self) -> Result<(), String> {
         let (count, each) = self.buffers.unwrap_or((8, PAGE));
-        let refuse = |text: &str| match &self.busy_buffers_size {
-            Some((_, word)) => word.refuse(text),
-            None => ConfError::unplaced(text),
-        };
         if count < 2 {
-            return Err(refuse("there must be at least 2 \"proxy_buffers\""));
+            return Err("there must be at least 2 \"proxy_buffers\"".to_owned());
         }
         let largest = self.buffer_size.unwrap_or(PAGE).max(each);
-        let busy = self.busy_buffers_size.as_ref().map_or(2 * largest, |(size, _)| *size);
+        let least = "equal to or greater than the maximum of the value of \"proxy_buffer_size\" \
+                     and one of the \"proxy_buffers\"";
+        let busy = self.busy_buffers_size.unwrap_or(2 * largest);
         if busy < largest {
-            return Err(refuse(
-                "\"proxy_busy_buffers_size\" must be equal to or greater than the maximum of the \
-                 value of \"proxy_buffer_size\" and one of the \"proxy_buffers\"",
-            ));
+            return Err(format!("\"proxy_busy_buffers_size\" must be {least}"));
         }
         if (count - 1).saturating_mul(each) < busy {
-            return Err(refuse(
-                "\"proxy_busy_buffers_size\" must be less than the size of all \
-                 \"proxy_buffers\" minus one buffer",
+            return Err("\"proxy_busy_buffers_size\" must be less than the size of all \
+                        \"proxy_buffers\" minus one buffer"
+                .to_owned());
+        }
+        if self.ahead.write_size().is_some_and(|it| it < largest) {
+            return Err(format!("\"proxy_temp_file_write_size\" must be {least}"));
+        }
+        if self.ahead.largest_file().is_some_and(|it| 0 < it && it < largest) {
+            return Err(format!(
+                "\"proxy_max_temp_file_size\" must be equal to zero to disable temporary files \
+                 usage or must be {least}"
             ));
         }
         Ok(())
@@ -206,10 +209,7 @@ pub const ROWS: &[Row<Settings>] = &[
     row(
         "proxy_busy_buffers_size",
         1,
-        Effect::Set(|it, directive| {
-            let word = directive.text().clone();
-            put(&mut it.busy_buffers_size, directive.size().map(|size| (size, word)))
-        }),
+        Effect::Set(|it, directive| put(&mut it.busy_buffers_size, directive.size())),
     ),
     row(
         "proxy_ignore_client_abort",
@@ -353,8 +353,8 @@ mod tests {
             let Effect::Set(set) = row.effect else { unreachable!() };
             set(&mut settings, &directive).unwrap();
         }
-        let actual = settings.check_buffers().map_err(|it| it.reason);
-        assert_eq!(actual, expected.map_err(str::to_owned), "{text}");
+        let actual = settings.check_buffers();
+        assert_eq!(actual.as_ref().map_err(String::as_str), expected.as_ref().map_err(|it| *it));
     }
 
     #[test]

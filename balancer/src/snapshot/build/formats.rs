@@ -82,7 +82,7 @@ impl<'a, S: Subject> Formats<'a, S> {
         let condition = line.condition.as_ref().and_then(|it| it.parameter("if"));
         let condition = condition.map(|it| Template::compile(it, self.names)).transpose();
         let condition = condition.map_err(|it| ConfError::unplaced(it.to_string()))?;
-        let file = line.open(self.prefix).map_err(ConfError::unplaced)?;
+        let file = line.open(self.prefix).map_err(ConfError::of_the_world)?;
         Ok(AccessLog { format: Arc::clone(format), escape: *escape, file, condition })
     }
 }
@@ -130,7 +130,7 @@ impl<'a> Logs<'a> {
             Err(error) => {
                 let failed = format!("open() \"{}\" failed {}", path.display(), os_text(&error));
                 let text = format!("{failed}, requests are not logged");
-                problems.push(ConfError::unplaced(text).warning());
+                problems.push(ConfError::of_the_world(text).warning());
                 None
             }
         });
@@ -142,7 +142,7 @@ impl<'a> Logs<'a> {
 
 /// The error logs of a block; their files are open when this returns.
 pub(super) fn errors(lines: &[ErrorLine], prefix: &Path) -> Result<ErrorLogs, ConfError> {
-    let sinks = lines.iter().map(|it| Sink::open(it, prefix).map_err(ConfError::unplaced));
+    let sinks = lines.iter().map(|it| Sink::open(it, prefix).map_err(ConfError::of_the_world));
     sinks.collect::<Result<_, _>>().map(ErrorLogs::new)
 }
 

@@ -96,6 +96,8 @@ impl<'a> Compiler<'a> {
     /// The servers, in the order of the file.
     pub(super) fn servers(&mut self) -> Vec<Arc<Server>> {
         let http = self.http;
+        // What no server inherits is judged all the same.
+        self.location(String::new(), &http.scope, &Own::default(), 0);
         let tests = http.tests.iter().filter_map(|(name, test)| {
             let test = test.compile(self.names);
             Some((name.to_string(), Arc::new(self.kept(test)?)))
@@ -116,6 +118,9 @@ impl<'a> Compiler<'a> {
 
     fn server(&mut self, block: &ServerBlock) -> Server {
         let scope = block.scope.clone().within(&self.http.scope);
+        if let Err(text) = block.entrance.clone().within(&self.http.entrance).check() {
+            self.tell_of_merging(text);
+        }
         self.server_names.clone_from(&block.names);
         let mut locations = Vec::new();
         let tree = self.level(&block.locations, &scope, &block.span, &mut locations);
@@ -137,6 +142,12 @@ impl<'a> Compiler<'a> {
         let counters = self.counters(&name);
         let definitions = Arc::clone(&self.definitions);
         Server { name, locations, tree, named, fallback, rewrite, definitions, counters }
+    }
+
+    /// nginx merges settings, and sees what does not fit together, at the end of `http`.
+    fn tell_of_merging(&mut self, text: impl Into<String>) {
+        let place = self.http.close.clone();
+        self.problems.extend(place.map(|it| ConfError::new(text, it)));
     }
 
     /// Those of the server of this name in the configuration before this one.
@@ -274,7 +285,9 @@ impl<'a> Compiler<'a> {
     }
 
     fn content(&mut self, scope: &Scope, own: &Own, prefix: usize) -> Result<Content, ConfError> {
-        scope.proxy.check_buffers()?;
+        if let Err(text) = scope.proxy.check_buffers() {
+            self.tell_of_merging(text);
+        }
         let resolver = self.groups.resolvers.of(&scope.resolver)?;
         if let Some(target) = &scope.proxy.target {
             let goal = match has_variables(target.word.as_bytes()) {
@@ -307,7 +320,7 @@ impl<'a> Compiler<'a> {
         let path = self.prefix.join(name);
         let failed = |call: &str, error: &std::io::Error| {
             let text = format!("{call} \"{}\" failed {}", path.display(), os_text(error));
-            ConfError::unplaced(text)
+            ConfError::of_the_world(text)
         };
         match DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
