@@ -287,7 +287,9 @@ nginx: [emerg] unknown directive \"leastconn\" in nginx.conf:2
         let expected = [
             "unknown directive \"b\" in nginx.conf:5",
             "duplicate location \"/\" in nginx.conf:2",
+            "unknown \"a\" variable",
             "no \"events\" section in configuration",
+            "open() \"a.log\" failed",
         ];
         assert_eq!(reasons, expected);
     }

@@ -85,7 +85,8 @@ impl<'a> Reading<'a> {
         let names = [BTreeSet::new(), BTreeSet::new()];
         let problems = Vec::new();
         let judgements = Vec::new();
-        let (assigned, formats) = (BTreeSet::new(), [BTreeSet::new(), BTreeSet::new()]);
+        let formats = [BTreeSet::new(), BTreeSet::new()];
+        let assigned = BTreeSet::new();
         let block = Block::Main;
         Self { catalog, dialect, block, names, assigned, formats, problems, judgements }
     }

@@ -141,9 +141,11 @@ mod tests {
 
     #[test]
     fn a_problem_of_no_line_has_no_place() {
-        let document: Value = serde_json::from_str(&render(&explain("http {}"))).unwrap();
+        let mut explanation = explain("events {}");
+        explanation.problems.push(ConfError::unplaced("unknown \"a\" variable"));
+        let document: Value = serde_json::from_str(&render(&explanation)).unwrap();
         let problem = &document["problems"][0];
-        assert_eq!(problem["message"], "no \"events\" section in configuration");
+        assert_eq!(problem["message"], "unknown \"a\" variable");
         assert_eq!(problem.get("line"), None);
     }
 }

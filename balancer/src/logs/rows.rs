@@ -243,6 +243,13 @@ pub const STREAM_FORMAT_ROWS: &[Row<Formats>] = &[Row {
 const MEMORY: &str = "write to a file, to stderr or to syslog";
 
 impl Settings {
+    /// As written: without a line, no log instead of that of the block around.
+    #[must_use]
+    pub fn as_written(mut self) -> Self {
+        self.access.get_or_insert_default();
+        self
+    }
+
     /// Fills what this block leaves open.
     #[must_use]
     pub fn within(self, outer: &Self) -> Self {

@@ -23,6 +23,7 @@ use crate::upstream::resolve::look_up_now;
 use crate::variable::Names;
 
 mod checks;
+mod folders;
 mod formats;
 mod listeners;
 mod locations;

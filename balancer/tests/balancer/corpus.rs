@@ -50,10 +50,20 @@ fn tree(directives: &[Directive], depth: usize, text: &mut String) {
         let line = directive.span.position().0;
         let mut words: Vec<String> = directive.words.iter().map(ToString::to_string).collect();
         if words[0] == "if" {
-            words[1] = words[1].strip_prefix('(').unwrap_or(&words[1]).into();
-            let last = words.pop().unwrap();
-            words.push(last.strip_suffix(')').unwrap_or(&last).into());
-            words.retain(|it| !it.is_empty());
+            // A parenthesis by itself is a word; an empty text is another.
+            let mut inner = words.split_off(1);
+            let first = inner[0].strip_prefix('(').unwrap_or(&inner[0]).to_owned();
+            if first.is_empty() {
+                inner.remove(0);
+            } else {
+                inner[0] = first;
+            }
+            let last = inner.pop().unwrap();
+            words.append(&mut inner);
+            let last = last.strip_suffix(')').unwrap_or(&last);
+            if !last.is_empty() {
+                words.push(last.to_owned());
+            }
         }
         let words: Vec<_> = words.iter().map(|it| format!("[{}]", it.escape_debug())).collect();
         let open = if directive.block.is_some() { " {" } else { "" };
@@ -96,7 +106,8 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
              stream {{\n{stream}\n}}\n"
         );
         let file = folder.join(format!("{}.conf", files.len()));
-        std::fs::write(&file, whole).unwrap();
+        // What would be included is not there; how the line is read is what counts.
+        std::fs::write(&file, whole.replace("include ", "included ")).unwrap();
         files.push(file);
     }
     assert!(100 < files.len(), "the cases are not there: {files:?}");

@@ -59,7 +59,11 @@ fn within_a_network_of_its_own() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut command = Command::new(env!("CARGO_BIN_EXE_balancer"));
     command.arg("-c").arg(corpus.join(file).with_extension("conf"));
-    command.arg("-p").arg(folder.path()).args(["-g", "daemon off;"]).stdin(Stdio::null());
+    command
+        .arg("-p")
+        .arg(folder.path())
+        .args(["-g", "daemon off; user root root;"])
+        .stdin(Stdio::null());
     let mut balancer = command.spawn().unwrap();
     let pid = folder.path().join("logs/nginx.pid");
     eventually("it serves", || pid.exists() || balancer.try_wait().unwrap().is_some());

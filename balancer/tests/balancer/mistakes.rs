@@ -55,7 +55,6 @@ const WARNINGS: &[&str] = &[
     "http | gzip_types text/html text/plain text/plain;",
     "http | types { a/b c; d/e c; f/g c; }",
     "http | sub_filter_types text/html a/b a/b;",
-    "http | server { listen 127.0.0.1:8099; server_name a a; }",
     "server | server_name a b; } server { listen 127.0.0.1:8099; server_name b a;",
     "upstream | least_conn; ip_hash; server 127.0.0.1:1;",
     "location | allow 10.0.0.1/8; deny 2001:db8::1/32;",

@@ -1,16 +1,13 @@
 //! Servers and their locations: settings merged, variables looked up, groups found.
 
 use std::collections::HashMap;
-use std::fs::DirBuilder;
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::checks::check;
+use super::folders;
 use super::formats::{self, Logs};
 use super::upstreams::Groups;
-use crate::conf::error::os_text;
 use crate::conf::{ConfError, Span};
 use crate::engine::exchange::Exchange;
 use crate::http::escape;
@@ -97,7 +94,9 @@ impl<'a> Compiler<'a> {
     pub(super) fn servers(&mut self) -> Vec<Arc<Server>> {
         let http = self.http;
         // What no server inherits is judged all the same.
-        self.location(String::new(), &http.scope, &Own::default(), 0);
+        let mut scope = http.scope.clone();
+        scope.logs = scope.logs.as_written();
+        self.location(String::new(), &scope, &Own::default(), 0);
         let tests = http.tests.iter().filter_map(|(name, test)| {
             let test = test.compile(self.names);
             Some((name.to_string(), Arc::new(self.kept(test)?)))
@@ -257,7 +256,7 @@ impl<'a> Compiler<'a> {
         let error_logs = formats::errors(&scope.logs.errors, self.prefix);
         let mut core = scope.core.compile();
         if let Some(folder) = &core.client_body_temp_path {
-            let folder = self.folder(folder);
+            let folder = folders::make(self.prefix, folder, self.owner);
             core.client_body_temp_path = self.kept(folder).map(Arc::new);
         }
         let access_logs = self.logs.access(scope.logs.access(), &mut self.problems);
@@ -306,32 +305,11 @@ impl<'a> Compiler<'a> {
             self.proxies += 1;
             let mut proxy = scope.proxy.compile(target, goal, self.proxies, prefix, self.names)?;
             if let Some(folder) = &mut proxy.ahead.folder {
-                *folder = Arc::new(self.folder(folder)?);
+                *folder = Arc::new(folders::make(self.prefix, folder, self.owner)?);
             }
             return Ok(Content::Proxy(Box::new(proxy)));
         }
         Ok(if own.stub_status { Content::StubStatus } else { Content::Files })
-    }
-
-    /// A folder for files of ours; it is made where it is missing, and given to who serves.
-    ///
-    /// Source: nginx `ngx_file.c`, `ngx_create_paths`.
-    fn folder(&self, name: &Path) -> Result<PathBuf, ConfError> {
-        let path = self.prefix.join(name);
-        let failed = |call: &str, error: &std::io::Error| {
-            let text = format!("{call} \"{}\" failed {}", path.display(), os_text(error));
-            ConfError::of_the_world(text)
-        };
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(failed("mkdir()", &error));
-            }
-            _ => {}
-        }
-        if let Some(owner) = self.owner {
-            chown(&path, Some(owner), None).map_err(|it| failed("chown()", &it))?;
-        }
-        Ok(path)
     }
 
     /// The lines of a block; those of an `if` in a location bring settings of their own.
