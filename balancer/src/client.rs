@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::conf::{ConfError, Directive};
+use crate::conf::{ConfError, Directive, Word};
 
 /// Some clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,15 +42,6 @@ impl Who {
         Self::parse(directive)
     }
 
-    /// Those of `set_real_ip_from`, in nginx's words where it would look a name up.
-    pub fn trusted(directive: &Directive) -> Result<(Self, Option<ConfError>), ConfError> {
-        Self::read(directive).map_err(|_| {
-            let word = directive.text();
-            let help = "names are not looked up here by this version: name the addresses";
-            word.refuse(format!("host not found in set_real_ip_from \"{word}\"")).with_help(help)
-        })
-    }
-
     /// An address or a network.
     fn parse(directive: &Directive) -> Result<(Self, Option<ConfError>), ConfError> {
         let word = directive.text();
@@ -78,6 +69,58 @@ impl Who {
         let text = format!("low address bits of {word} are meaningless");
         let warning = (network != ip).then(|| word.refuse(text).warning());
         Ok((Self::Network(network, bits), warning))
+    }
+}
+
+/// Those of `set_real_ip_from`, whose word is taken.
+#[derive(Clone, Debug)]
+pub enum Trusted {
+    /// Told by their addresses.
+    Known(Who),
+    /// The addresses of a name, which is looked up once.
+    Named(Word),
+}
+
+impl Trusted {
+    /// Reads a line; the warning where bits beyond the mask are set.
+    ///
+    /// Source: nginx `ngx_http_realip_module.c`, `ngx_http_realip_from`.
+    pub fn read(directive: &Directive) -> (Self, Option<ConfError>) {
+        match Who::read(directive) {
+            Ok((who, warning)) => (Self::Known(who), warning),
+            Err(_) => (Self::Named(directive.text().clone()), None),
+        }
+    }
+
+    /// The name that is to be looked up, if there is one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Named(word) => Some(word),
+        }
+    }
+
+    /// Who that is, by the answer that names got. An error is nginx's text.
+    pub fn resolve(
+        lines: &[Self],
+        answer: &dyn Fn(&str) -> Vec<IpAddr>,
+    ) -> Result<Vec<Who>, ConfError> {
+        let mut all = Vec::new();
+        for line in lines {
+            match line {
+                Self::Known(who) => all.push(*who),
+                Self::Named(word) => {
+                    let found = answer(word);
+                    if found.is_empty() {
+                        let text = format!("host not found in set_real_ip_from \"{word}\"");
+                        return Err(word.refuse(text));
+                    }
+                    let bits = |it: &IpAddr| if it.is_ipv4() { 32 } else { 128 };
+                    all.extend(found.iter().map(|it| Who::Network(*it, bits(it))));
+                }
+            }
+        }
+        Ok(all)
     }
 }
 

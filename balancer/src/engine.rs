@@ -30,6 +30,7 @@ pub mod h1;
 pub mod head;
 mod linger;
 pub mod look;
+mod mirror;
 pub mod pace;
 pub mod peer;
 mod phases;
@@ -40,6 +41,7 @@ pub mod session;
 pub mod spool;
 mod stream;
 mod subrequest;
+pub mod tcp_info;
 pub mod timer;
 
 /// What all workers look at.

@@ -13,8 +13,10 @@ use crate::logs::{self, Level};
 pub mod access;
 pub mod auth_basic;
 pub mod auth_request;
+pub mod autoindex;
 pub mod browser;
 pub mod charset;
+pub mod client_body;
 pub mod closing;
 pub mod core;
 pub mod error_page;
@@ -32,6 +34,7 @@ pub mod limit_zone;
 pub mod listen;
 pub mod location;
 pub mod mime;
+pub mod mirror;
 pub mod name_table;
 pub mod not_modified;
 pub mod only;
@@ -79,6 +82,8 @@ pub enum Action<'a> {
     Status(u16),
     /// Send the file that the path stands for.
     File,
+    /// Send the list that the exchange's `listing` holds.
+    Listing,
     /// Send the counters of `stub_status`.
     StubStatus,
     /// Close without a byte; nginx's status 444.

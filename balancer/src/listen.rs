@@ -8,14 +8,18 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::sync::watch;
 
 use crate::conf::error::os_text;
 use crate::engine::Shared;
+use crate::snapshot::listen::Keepalive;
 use crate::snapshot::{Bind, ListenOptions, Snapshot};
 
 pub mod accept;
+pub mod workers;
+
+use self::workers::Workers;
 
 /// The sockets of one address, one for each worker.
 #[derive(Debug)]
@@ -75,8 +79,9 @@ fn try_open(
                 .collect();
         }
     };
+    let protocol = if options.is_multipath { Protocol::MPTCP } else { Protocol::TCP };
     let fresh = || -> io::Result<Socket> {
-        let socket = Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(address.domain(), Type::STREAM, Some(protocol))?;
         socket.set_reuse_address(true)?;
         if address.domain() == Domain::IPV6 {
             socket.set_only_v6(options.only_v6)?;
@@ -97,11 +102,30 @@ fn try_open(
         if let Some(bytes) = options.send_buffer {
             socket.set_send_buffer_size(bytes)?;
         }
+        if let Some(keepalive) = &options.keepalive {
+            keep_alive(&socket, keepalive)?;
+        }
         socket.bind(&address)?;
         ready(&socket, options)?;
         Ok(socket)
     };
     (0..workers).map(open).collect()
+}
+
+/// Accepted sockets inherit it.
+fn keep_alive(socket: &Socket, how: &Keepalive) -> io::Result<()> {
+    socket.set_keepalive(how.is_on)?;
+    let mut times = TcpKeepalive::new();
+    if let Some(idle) = how.idle {
+        times = times.with_time(idle);
+    }
+    if let Some(interval) = how.interval {
+        times = times.with_interval(interval);
+    }
+    if let Some(count) = how.count {
+        times = times.with_retries(count);
+    }
+    if how.is_on { socket.set_tcp_keepalive(&times) } else { Ok(()) }
 }
 
 fn ready(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
@@ -204,12 +228,7 @@ impl Listeners {
     }
 
     /// Starts to accept on sockets, each on the worker it belongs to.
-    pub fn accept(
-        &mut self,
-        opened: Vec<Opened>,
-        shared: &Arc<Shared>,
-        workers: &[tokio::runtime::Handle],
-    ) {
+    pub fn accept(&mut self, opened: Vec<Opened>, shared: &Arc<Shared>, workers: &Arc<Workers>) {
         for Opened { bind, sockets } in opened {
             let (close, _) = watch::channel(false);
             let open = Open { sockets, close, last: Last::default() };
@@ -228,7 +247,7 @@ impl Listeners {
     }
 
     /// Accepts again after [`Listeners::pause`].
-    pub fn resume(&mut self, shared: &Arc<Shared>, workers: &[tokio::runtime::Handle]) {
+    pub fn resume(&mut self, shared: &Arc<Shared>, workers: &Arc<Workers>) {
         for (bind, open) in &mut self.open {
             open.close = watch::channel(false).0;
             open.accept(bind, shared, workers);
@@ -263,15 +282,17 @@ impl Listeners {
 
 impl Open {
     /// Starts to accept: every worker on some socket, every socket on some worker.
-    fn accept(&self, bind: &Bind, shared: &Arc<Shared>, workers: &[tokio::runtime::Handle]) {
+    fn accept(&self, bind: &Bind, shared: &Arc<Shared>, workers: &Arc<Workers>) {
         let closed = self.close.subscribe();
-        for number in 0..self.sockets.len().max(workers.len()) {
-            let worker = number % workers.len();
+        let handles = &workers.handles;
+        for number in 0..self.sockets.len().max(handles.len()) {
+            let worker = number % handles.len();
             match self.sockets[number % self.sockets.len()].try_clone() {
                 Ok(socket) => {
+                    let place = (workers, worker);
                     let accept =
-                        accept::Accept::new(bind, shared, worker, closed.clone(), &self.last);
-                    workers[worker].spawn(accept.run(socket));
+                        accept::Accept::new(bind, shared, place, closed.clone(), &self.last);
+                    handles[worker].spawn(accept.run(socket));
                 }
                 Err(error) => {
                     tracing::error!(severity = "alert", "dup() failed {}", os_text(&error))

@@ -3,8 +3,14 @@
 //! A request appends to its worker's memory; [`writer`] has the threads that write files.
 
 use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
+use crate::conf::error::os_text;
 use crate::engine::exchange::Exchange;
 use crate::http::location::Location;
 use crate::http::variable::{Template, Unset};
@@ -12,10 +18,11 @@ use crate::variable::Subject;
 
 use self::error::ErrorLogs;
 use self::rows::{Escape, Severity};
-use self::writer::LogFile;
+use self::writer::{Keeping, LogFile};
 
 pub mod error;
 pub mod escape;
+mod keeping;
 pub mod rows;
 pub mod syslog;
 pub mod time;
@@ -31,8 +38,8 @@ pub const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request
 
 /// An `access_log` line.
 ///
-/// `buffer` and `flush` need no place here: lines are held back for a tick at most, whatever the
-/// configuration allows.
+/// Without `gzip` neither `buffer` nor `flush` has a place here: lines are held back for a tick at
+/// most, whatever the configuration allows.
 #[derive(Debug)]
 pub struct AccessLog<S = Exchange> {
     /// What is written.
@@ -40,9 +47,25 @@ pub struct AccessLog<S = Exchange> {
     /// How values are made safe.
     pub escape: Escape,
     /// Where it goes.
-    pub file: Arc<LogFile>,
+    pub to: Destination<S>,
     /// Nothing is written when this comes out empty or `0`.
     pub condition: Option<Template<S>>,
+}
+
+/// Where access lines go.
+#[derive(Debug)]
+pub enum Destination<S> {
+    /// To a file that is open, or a server of syslog.
+    File(Arc<LogFile>),
+    /// To files whose names have variables.
+    Named {
+        /// Who writes them.
+        log: Arc<LogFile>,
+        /// The name.
+        path: Template<S>,
+        /// Which of them stay open.
+        keeping: Option<Keeping>,
+    },
 }
 
 thread_local! {
@@ -58,6 +81,17 @@ impl<S: Subject> AccessLog<S> {
             condition.write(subject, value);
             !matches!(value.as_slice(), b"" | b"0")
         })
+    }
+
+    /// Writes the line of a request or session.
+    pub fn record(&self, subject: &S) {
+        match &self.to {
+            Destination::File(file) => file.collect(|out| self.write(subject, out)),
+            Destination::Named { log, path, keeping } => {
+                let path = PathBuf::from(OsString::from_vec(path.value(subject)));
+                log.collect_at(path, *keeping, |out| self.write(subject, out));
+            }
+        }
     }
 
     /// Appends the line of a request or session, its end included.
@@ -110,9 +144,30 @@ impl Level {
 
 /// Writes the access lines of a request that is over.
 pub fn access(exchange: &Exchange, location: &Location) {
+    let mut has_root = None;
     for log in location.access_logs.iter().filter(|it| it.wants(exchange)) {
-        log.file.collect(|out| log.write(exchange, out));
+        let is_named = matches!(log.to, Destination::Named { .. });
+        if !is_named || *has_root.get_or_insert_with(|| self::has_root(exchange, location)) {
+            log.record(exchange);
+        }
     }
+}
+
+/// Whether the folder of a request is there: names that clients choose shall not make files for
+/// hosts that are not served.
+///
+/// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_script_write`.
+fn has_root(exchange: &Exchange, location: &Location) -> bool {
+    let folder = location.files.root.folder(exchange);
+    let found = std::fs::metadata(OsStr::from_bytes(&folder));
+    let error = match found {
+        Ok(found) if found.is_dir() => return true,
+        Ok(_) => Errno::ENOTDIR.into(),
+        Err(error) => error,
+    };
+    let text = format!("testing \"{}\" existence failed", String::from_utf8_lossy(&folder));
+    note(Level::Error, exchange, &format!("{text} {}", os_text(&error)), "logging request");
+    false
 }
 
 /// Writes a line about a request to the error logs of its location, or of its server before that.

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use nix::unistd::{Pid, getppid};
 use pingora_runtime::{BlockingPoolOpts, NoStealRuntime, RuntimeOpts};
-use tokio::runtime::Handle;
 
 use crate::args::Args;
 use crate::conf::error::os_text;
 use crate::engine::{Shared, places, pool, timer};
 use crate::explain;
+use crate::listen::workers::Workers;
 use crate::listen::{CannotBind, Listeners};
 pub(crate) use crate::process::console::{complain, emerg};
-use crate::process::life::{Generation, Successor};
+use crate::process::life::{FIRST_WORKER, Generation, Successor};
 use crate::process::privilege::PidFile;
 use crate::process::rows::Settings;
 use crate::process::signal::Signals;
@@ -51,7 +51,9 @@ pub(crate) struct Process<'a> {
     pub(crate) args: &'a Args,
     pub(crate) paths: Paths,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) workers: Vec<Handle>,
+    pub(crate) workers: Arc<Workers>,
+    /// What logs call the first of them.
+    pub(crate) first_worker: u64,
     pub(crate) listeners: Listeners,
     pub(crate) pid_file: PidFile,
     pub(crate) shutdown_timeout: Option<Duration>,
@@ -131,15 +133,8 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
     })?;
     places::limit(configuration.process.worker_connections, count);
     let shared = Arc::new(Shared::new(snapshot, count));
-    let runtime =
-        NoStealRuntime::new(count, "worker", BlockingPoolOpts::default(), RuntimeOpts::default());
     limits::set(&configuration.process);
-    let workers: Vec<Handle> = (0..count).map(|it| runtime.get_runtime_at(it).clone()).collect();
-    for worker in &workers {
-        worker.spawn(keep_time(Arc::clone(&shared)));
-        worker.spawn(pool::keep());
-    }
-    limits::set_workers(&configuration.process, &workers);
+    let workers = start_workers(&configuration.process, &shared);
     let background =
         NoStealRuntime::new(1, "background", BlockingPoolOpts::default(), RuntimeOpts::default());
     let background = background.get_runtime_at(0).clone();
@@ -167,6 +162,7 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
         paths,
         shared,
         workers,
+        first_worker: FIRST_WORKER,
         listeners,
         pid_file,
         shutdown_timeout,
@@ -180,11 +176,22 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
         successor: None,
         replaced: Vec::new(),
     };
-    process.tell_start(process.shared.snapshot.load().generation);
+    process.tell_start();
     console::close(args, configuration);
     privilege::report_ready();
     process.obey(&signals);
     Ok(())
+}
+
+/// Starts the threads that serve, with their priority and on their processors.
+fn start_workers(settings: &Settings, shared: &Arc<Shared>) -> Arc<Workers> {
+    let workers = Workers::start(settings.workers.count());
+    for worker in &workers.handles {
+        worker.spawn(keep_time(Arc::clone(shared)));
+        worker.spawn(pool::keep());
+    }
+    limits::set_workers(settings, &workers.handles);
+    Arc::new(workers)
 }
 
 /// Opens what a snapshot names and is not open yet; everything has been said of a refusal.

@@ -25,6 +25,8 @@ pub struct Listener {
     /// Options of its socket, `None` where the one for all addresses of the port takes its
     /// connections.
     pub options: Option<ListenOptions>,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// The servers behind it.
     pub servers: Servers,
 }

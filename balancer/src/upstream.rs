@@ -220,6 +220,7 @@ impl Upstream {
                     upstream: self,
                     backend,
                     terms: server.terms,
+                    policy: entry.id,
                     needs: entry.needs,
                     server: group.names.get(position).cloned(),
                     place: (rank, position),

@@ -198,6 +198,8 @@ pub struct Server {
     pub id: u32,
     /// Its address.
     pub name: String,
+    /// That, with a number where another one has it, too.
+    pub label: String,
     /// Whether it may be picked.
     pub state: State,
     /// Why it is in that state, empty where there is nothing to say.

@@ -82,11 +82,6 @@ pub(crate) const MODULES: &[Module] = &[
         instead: "name the file with `index`",
     },
     Module {
-        name: "autoindex",
-        names: &["autoindex", "autoindex_*"],
-        instead: "remove the line: without an index file the answer is 403, as with `autoindex off`",
-    },
-    Module {
         name: "userid",
         names: &["userid", "userid_*"],
         instead: "set the cookie with `add_header Set-Cookie`",

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::engine::Stream;
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::chunked::Step;
-use crate::engine::spool::{Opening, Reader, Spool, Writing};
+use crate::engine::spool::{Folder, Opening, Reader, Spool, Writing};
 
 /// How long a client may hold a server up before its answer is read ahead.
 pub const PATIENCE: Duration = Duration::from_millis(100);
@@ -349,7 +349,7 @@ impl Inflow {
                 return Poll::Pending;
             }
             let folder = ahead.bounds.folder.as_ref().map(|it| it.to_path_buf());
-            ahead.disk = Some(Disk::Opening(Spool::open(folder)));
+            ahead.disk = Some(Disk::Opening(Spool::open(Folder::Nameless(folder))));
         }
         let most = ahead.bounds.disk;
         let Some(file) = ready!(ahead.poll_file(context))? else { return Poll::Pending };

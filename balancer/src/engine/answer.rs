@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
-use crate::engine::coding::Then;
+use crate::engine::coding::{self, Then};
 use crate::engine::connection::{After, Connection};
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::body::Framing;
@@ -38,13 +38,14 @@ impl Connection<'_> {
     ) -> After {
         let is_served = match action {
             Action::Return(answer) => answer.text.is_some() || answer.status < 400,
-            Action::StubStatus => true,
+            Action::StubStatus | Action::Listing => true,
             _ => false,
         };
         if is_served {
             self.invite(exchange, location).await;
         }
         let action = if is_served && has_bad_body(exchange) { Action::Status(400) } else { action };
+        let is_listing = matches!(action, Action::Listing);
         let (mut status, mut body, content_type, mut target) =
             self.content(exchange, location, action);
         if matches!(status, 301 | 302) && location.browsers.refreshes(exchange) {
@@ -61,7 +62,8 @@ impl Connection<'_> {
         let head = begin(exchange, location, status);
         if !matches!(status, 204 | 304) {
             head.content_type.extend_from_slice(content_type.as_bytes());
-            head.content_length = body.as_ref().map(|it| it.len() as u64);
+            // nginx sends a list while it writes it.
+            head.content_length = body.as_ref().filter(|_| !is_listing).map(|it| it.len() as u64);
         }
         if let Some(target) = target {
             location.redirects.tell(exchange, &target);
@@ -171,6 +173,10 @@ impl Connection<'_> {
         let page = |status| page::body(status, location.core.server, pads);
         match action {
             Action::Return(answer) => returned(exchange, location, answer, page),
+            Action::Listing => match exchange.listing.take() {
+                Some(it) => (200, Some(it.body), it.content_type.to_owned(), None),
+                None => (500, page(500), html(), None),
+            },
             Action::StubStatus => {
                 let body = stub_status(&self.shared.stats.totals());
                 (200, Some(body.into_bytes()), "text/plain".to_owned(), None)
@@ -340,7 +346,10 @@ pub(super) fn end_body(
     out: &mut Vec<u8>,
 ) -> io::Result<()> {
     let Some(coding) = &mut outlet.coding else {
-        out.extend_from_slice(data);
+        coding::chunk(outlet.chunked, data, out);
+        if outlet.chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
         return Ok(());
     };
     coding.encode(data, Then::End, out)?;

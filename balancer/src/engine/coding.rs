@@ -123,7 +123,8 @@ enum Packer {
     Gunzip(MultiGzDecoder<Vec<u8>>),
 }
 
-fn chunk(chunked: bool, data: &[u8], out: &mut Vec<u8>) {
+/// Appends a piece of a body, as a chunk or as it is.
+pub fn chunk(chunked: bool, data: &[u8], out: &mut Vec<u8>) {
     if data.is_empty() {
         return;
     }

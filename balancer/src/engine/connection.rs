@@ -24,11 +24,14 @@ use crate::snapshot::{Bind, Snapshot};
 use crate::upstream::backend::add;
 
 mod count;
+mod header;
+mod nobody;
 mod spare;
 mod unread;
 
 pub(super) use self::count::Closed;
 use self::count::During;
+pub use self::header::Early;
 use self::spare::{fresh, recycle};
 use self::unread::{Gone, Unread};
 
@@ -63,43 +66,44 @@ impl HttpApp {
     pub async fn serve(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>, read: Vec<u8>) {
         add(&self.stats.handled, 1);
         let _closed = Closed(&self.stats);
-        self.receive(stream, ends, snapshot, read).await;
+        let early = Early { read, ..Early::default() };
+        self.take_over(stream, ends, snapshot, early).await;
     }
 
-    /// As [`Self::serve`], for one that another listener has accepted, that it counts, and of which
-    /// it has read something.
+    /// As [`Self::serve`], for one that another listener has accepted and counts.
     pub async fn take_over(
         &self,
         stream: Stream,
         ends: Ends,
         snapshot: Arc<Snapshot>,
-        read: Vec<u8>,
+        early: Early,
     ) {
-        self.receive(stream, ends, snapshot, read).await;
-    }
-
-    async fn receive(&self, stream: Stream, ends: Ends, snapshot: Arc<Snapshot>, read: Vec<u8>) {
         let Ends { peer: address, local } = ends;
         let name =
             address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string());
         let serial = self.shared.stats.next_serial();
         let generation = snapshot.generation;
         let shared = Arc::clone(&self.shared);
-        let client = Client { address, name, local, serial, accepted: clock::now(), shared };
+        let accepted = clock::now();
+        let header = early.header.map(Arc::new);
+        let descriptor = stream.id();
+        let client = Client { address, name, local, serial, accepted, descriptor, header, shared };
+        let address = snapshot.address_of(&self.bind, local);
+        let entrance = snapshot.listener(&address).map(|it| &it.servers.entrance);
         let connection = Connection {
             shared: &self.shared,
             stats: &self.stats,
             bind: &self.bind,
-            address: snapshot.address_of(&self.bind, local),
+            idle_timeout: entrance.map_or(Duration::ZERO, |it| it.header_timeout),
+            address,
             stream,
             client: Arc::new(client),
             deadline: Deadline::new(),
             served: 0,
-            idle_timeout: Duration::ZERO,
             closing: Closing::default(),
             generation,
             snapshot,
-            early: read,
+            early: early.read,
         };
         let mut serving = std::pin::pin!(connection.serve());
         poll_fn(|context| {
@@ -160,7 +164,10 @@ pub(super) struct Connection<'a> {
 
 impl Connection<'_> {
     async fn serve(mut self) {
-        let mut idle = self.header_timeout();
+        if !self.introduce().await {
+            return;
+        }
+        let mut idle = self.idle_timeout;
         while let Some(mut exchange) = self.wait(idle).await {
             // Boxed, so that an idle connection keeps no room for what a request needs.
             let after = Box::pin(self.busy(&mut exchange)).await;
@@ -210,12 +217,6 @@ impl Connection<'_> {
             }
             exchange.pipelined = true;
         }
-    }
-
-    fn header_timeout(&self) -> Duration {
-        self.snapshot
-            .listener(&self.address)
-            .map_or(Duration::ZERO, |it| it.servers.entrance.header_timeout)
     }
 
     /// Waits for the first bytes of a request. Until they come the connection owns no buffer.

@@ -2,10 +2,12 @@
 
 use std::cell::OnceCell;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Time;
+use tokio::task::JoinSet;
 
 use crate::engine::Shared;
 use crate::engine::buffer::Input;
@@ -15,11 +17,13 @@ use crate::engine::h1::response::Response;
 use crate::engine::h1::target::{self, BadPath};
 use crate::engine::head::Head;
 use crate::engine::spool::Spool;
+use crate::http::autoindex::Listing;
 use crate::http::limit_conn::Place;
 use crate::http::location::Location;
 use crate::http::server::Server;
+use crate::proxy_protocol::Header;
 use crate::upstream::sticky::Bound;
-use crate::upstream::{Backend, Tried};
+use crate::upstream::{Backend, Lease, Tried};
 use crate::variable::Scratch;
 
 /// nginx's `NGX_HTTP_MAX_URI_CHANGES`, and one.
@@ -38,6 +42,10 @@ pub struct Client {
     pub serial: u64,
     /// When it was accepted.
     pub accepted: Time,
+    /// Number of its socket in this process, for questions to the system; -1 for none.
+    pub descriptor: RawFd,
+    /// What a proxy in front of us has said of who asks.
+    pub header: Option<Arc<Header>>,
     /// What all connections have in common.
     pub shared: Arc<Shared>,
 }
@@ -49,6 +57,10 @@ pub struct Attempt {
     pub backend: Option<Arc<Backend>>,
     /// Name of the group.
     pub upstream: Arc<str>,
+    /// The policy that placed it there.
+    pub policy: &'static str,
+    /// Requests in progress on the server, this one included.
+    pub in_flight: u32,
     /// Of its answer, 502 or 504 for a failure, 0 when there was none.
     pub status: u16,
     /// How long it waited in the queue of the group, `None` where it did not.
@@ -67,6 +79,19 @@ pub struct Attempt {
     pub received: u64,
     /// Whether the attempts before it were of another pass: the request was led here from within.
     pub begins_pass: bool,
+}
+
+impl Attempt {
+    /// One on the server of a lease.
+    pub fn on(lease: &Lease<'_>, upstream: Arc<str>) -> Self {
+        Self {
+            backend: Some(Arc::clone(&lease.backend)),
+            upstream,
+            policy: lease.policy,
+            in_flight: lease.backend.in_flight(),
+            ..Self::default()
+        }
+    }
 }
 
 /// One request and all that has become of it so far. Reused from request to request.
@@ -115,8 +140,12 @@ pub struct Exchange {
     pub has_error_page: bool,
     /// Number of the location that serves it, `None` for the server itself.
     pub location: Option<usize>,
+    /// Those that are shown the request, while they are.
+    pub mirrors: Option<Box<JoinSet<()>>>,
     /// Where a redirect of ours leads.
     pub redirect: Option<Vec<u8>>,
+    /// What is in the folder that was asked for.
+    pub listing: Option<Listing>,
     /// Bytes of the request's body that stand behind its head, once it has been read whole.
     pub held: Option<u64>,
     /// The request's body, where it is too large for memory.
@@ -171,6 +200,10 @@ pub struct Exchange {
     pub compressed: Option<(u64, u64)>,
     /// Lines that followed the body of the answer.
     pub trailers: Vec<u8>,
+    /// Whether more of them may come with the answer than ours.
+    pub expects_trailers: bool,
+    /// Those that followed the body of the upstream's answer.
+    pub reply_trailers: Vec<u8>,
     /// Heads are written here.
     pub out: Vec<u8>,
     /// Status of the answer, as logged; 0 before there is one.
@@ -210,6 +243,8 @@ impl Exchange {
         self.error_status = None;
         self.has_error_page = false;
         self.redirect = None;
+        self.listing = None;
+        self.mirrors = None;
         self.location = None;
         self.held = None;
         self.spooled = None;
@@ -232,6 +267,8 @@ impl Exchange {
         self.limit_rate = None;
         self.compressed = None;
         self.trailers.clear();
+        self.expects_trailers = false;
+        self.reply_trailers.clear();
         self.out.clear();
         self.status = 0;
         self.sent = 0;

@@ -18,6 +18,7 @@ use crate::http::try_files::Last;
 use crate::http::{self, Action, escape};
 use crate::logs::{self, Level};
 
+mod listing;
 mod send;
 
 /// What is done with an admitted request.
@@ -49,6 +50,11 @@ pub(super) fn find<'a>(exchange: &mut Exchange, location: &'a Location) -> Found
     if let Some(found) = tried(exchange, location) {
         return found;
     }
+    content(exchange, location)
+}
+
+/// What the location does.
+pub(super) fn content<'a>(exchange: &mut Exchange, location: &'a Location) -> Found<'a> {
     match http::content(exchange, location) {
         Action::File => stands_for(exchange, location),
         action => Found::Answer(action),
@@ -60,7 +66,7 @@ fn as_path(file: &[u8]) -> &Path {
 }
 
 /// Source: nginx `ngx_http_try_files_module.c`, `ngx_http_try_files_handler`.
-fn tried<'a>(exchange: &mut Exchange, location: &Location) -> Option<Found<'a>> {
+pub(super) fn tried<'a>(exchange: &mut Exchange, location: &Location) -> Option<Found<'a>> {
     let files = location.files.try_files.as_ref()?;
     for candidate in &files.candidates {
         let name = candidate.name.value(exchange);
@@ -214,6 +220,7 @@ mod libc_error {
     pub(super) const ENOTDIR: i32 = Errno::ENOTDIR as i32;
     pub(super) const ENAMETOOLONG: i32 = Errno::ENAMETOOLONG as i32;
     pub(super) const EACCES: i32 = Errno::EACCES as i32;
+    pub(super) const ELOOP: i32 = Errno::ELOOP as i32;
 }
 
 fn forbidden(exchange: &Exchange, location: &Location) -> u16 {
@@ -224,7 +231,7 @@ fn forbidden(exchange: &Exchange, location: &Location) -> u16 {
 }
 
 /// Source: nginx `ngx_http_index_module.c`, `ngx_http_index_handler`.
-fn index<'a>(exchange: &Exchange, location: &Location) -> Found<'a> {
+fn index<'a>(exchange: &mut Exchange, location: &Location) -> Found<'a> {
     let folder = location.files.root.file(exchange);
     let status = |it| Found::Answer(Action::Status(it));
     let mut is_tested = false;
@@ -252,7 +259,10 @@ fn index<'a>(exchange: &Exchange, location: &Location) -> Found<'a> {
             return status(absent(exchange, location, &file, &error));
         }
     }
-    status(forbidden(exchange, location))
+    match location.files.auto_index {
+        Some(how) if exchange.method() != b"POST" => listing::listing(exchange, location, how),
+        _ => status(forbidden(exchange, location)),
+    }
 }
 
 /// Source: nginx `ngx_http_index_module.c`, `ngx_http_index_error`.

@@ -32,6 +32,7 @@ mod divert;
 mod download;
 mod part;
 mod settle;
+mod trailers;
 mod upload;
 mod wait;
 
@@ -165,13 +166,11 @@ impl Connection<'_> {
                 return Outcome::Answer(Action::Status(502));
             };
             probe::send(upstream, lease.take_asked());
-            let backend = Some(lease.backend.clone());
             if let (Some(sticky), Some(server)) = (&upstream.sticky, &lease.server) {
                 exchange.binding_cookie = sticky.cookie(server, exchange).unwrap_or_default();
             }
-            let base = Attempt { queued, ..Attempt::default() };
-            let attempt = Attempt { backend, upstream: name, begins_pass, ..base };
-            exchange.attempts.push(attempt);
+            let attempt = Attempt::on(&lease, name);
+            exchange.attempts.push(Attempt { begins_pass, queued, ..attempt });
             let failure = match self.attempt(exchange, &request, lease).await {
                 Ok(outcome) => return outcome,
                 Err(Stop::Aborted(abort)) => return Self::abort(exchange, abort),

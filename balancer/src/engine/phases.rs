@@ -5,6 +5,7 @@ use crate::engine::clock;
 use crate::engine::connection::{After, Connection, Outcome};
 use crate::engine::exchange::Exchange;
 use crate::engine::file::{self, Found};
+use crate::engine::mirror;
 use crate::http::error_page::Target;
 use crate::http::location::Location;
 use crate::http::server::Server;
@@ -12,10 +13,20 @@ use crate::http::{self, Action, Entry};
 use crate::logs::{self, Level};
 
 impl Connection<'_> {
-    /// Has a request go through nginx's phases until it is answered.
-    ///
-    /// An answer may lead back to their beginning: an `error_page`, a named location.
+    /// Has a request go through nginx's phases until it is answered, and all that it led to is over.
     pub(super) async fn process<'s>(
+        &mut self,
+        exchange: &mut Exchange,
+        server: &'s Server,
+        refused: Option<Action<'s>>,
+    ) -> (&'s Location, After) {
+        let processed = self.respond(exchange, server, refused).await;
+        mirror::wait(exchange).await;
+        processed
+    }
+
+    /// An answer may lead back to the first phase: an `error_page`, a named location.
+    async fn respond<'s>(
         &mut self,
         exchange: &mut Exchange,
         server: &'s Server,
@@ -32,14 +43,9 @@ impl Connection<'_> {
             self.closing = location.closing;
             let found = match action.take() {
                 Some(action) => Found::Answer(action),
-                None => match self.guarded(exchange, location).await {
-                    Admitted::Passed => file::find(exchange, location),
-                    Admitted::Refused(status) => Found::Answer(Action::Status(status)),
-                    Admitted::Gone => {
-                        exchange.status = 499;
-                        exchange.ended = clock::now();
-                        return (location, After::Close);
-                    }
+                None => match self.find(exchange, location).await {
+                    Ok(found) => found,
+                    Err(after) => return (location, after),
                 },
             };
             let (next, target) = match found {
@@ -81,7 +87,7 @@ impl Connection<'_> {
                 }
                 Action::File => target,
                 Action::Lead => Some(Target::of(exchange.redirect.take().unwrap_or_default())),
-                Action::Return(_) | Action::StubStatus => None,
+                Action::Return(_) | Action::StubStatus | Action::Listing => None,
             };
             let goes_on = match led {
                 None => return (location, self.answer(exchange, location, next).await),
@@ -123,6 +129,31 @@ impl Connection<'_> {
                 logs::note(Level::Error, exchange, &text, "");
                 action = Some(Action::Status(500));
             }
+        }
+    }
+
+    /// Asks the guards, tries files, shows the request to mirrors, and finds what is sent.
+    async fn find<'s>(
+        &mut self,
+        exchange: &mut Exchange,
+        location: &'s Location,
+    ) -> Result<Found<'s>, After> {
+        match self.guarded(exchange, location).await {
+            Admitted::Passed => {}
+            Admitted::Refused(status) => return Ok(Found::Answer(Action::Status(status))),
+            Admitted::Gone => {
+                exchange.status = 499;
+                exchange.ended = clock::now();
+                return Err(After::Close);
+            }
+        }
+        if let Some(found) = file::tried(exchange, location) {
+            return Ok(found);
+        }
+        match self.mirror(exchange, location).await {
+            Ok(()) => Ok(file::content(exchange, location)),
+            Err(Outcome::Answer(next)) => Ok(Found::Answer(next)),
+            Err(Outcome::Over(after)) => Err(after),
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Relay {
     /// Sent last: what closes a chunk or the body.
     after: &'static [u8],
     over: bool,
+    /// What stood between the chunks last, where that is kept: in the end the lines behind them.
+    between: Option<Vec<u8>>,
     /// Where what is sent of the body begins and ends, where that is not all of it.
     window: Option<(u64, u64)>,
     /// Longest body, in bytes.
@@ -98,6 +100,7 @@ impl Relay {
             data: 0..0,
             after: b"",
             over: false,
+            between: None,
             window: None,
             most: u64::MAX,
             sent: 0,
@@ -120,6 +123,21 @@ impl Relay {
     pub fn at_most(mut self, most: Option<u64>) -> Self {
         self.most = most.unwrap_or(u64::MAX);
         self
+    }
+
+    /// Keeps the lines that follow the body, see [`Self::trailers`].
+    #[must_use]
+    pub fn keeping_trailers(mut self, keeps: bool) -> Self {
+        self.between = keeps.then(Vec::new);
+        self
+    }
+
+    /// The lines that followed the body, once it is over: behind the size of the last chunk.
+    pub fn trailers(&self) -> &[u8] {
+        let between = self.between.as_deref().unwrap_or_default();
+        let between = between.strip_prefix(b"\r\n").unwrap_or(between);
+        let start = memchr::memchr(b'\n', between).map_or(between.len(), |it| it + 1);
+        between[start..].strip_suffix(b"\r\n").unwrap_or_default()
     }
 
     /// Sends a part of the body only.
@@ -294,6 +312,7 @@ impl Relay {
             match step {
                 Step::Data { skip, data } => {
                     let from = input.at + skip;
+                    self.between.iter_mut().for_each(Vec::clear);
                     if from > end {
                         input.bytes.copy_within(from..from + data, end);
                     }
@@ -302,13 +321,13 @@ impl Relay {
                     self.taken += data as u64;
                     self.over = self.framing.is_over();
                 }
-                Step::More { skip } => {
+                Step::More { skip } | Step::End { skip } => {
+                    if let Some(between) = &mut self.between {
+                        between.extend_from_slice(&input.unread()[..skip]);
+                    }
                     input.at += skip;
+                    self.over = matches!(step, Step::End { .. });
                     break;
-                }
-                Step::End { skip } => {
-                    input.at += skip;
-                    self.over = true;
                 }
             }
             if self.over {

@@ -16,7 +16,7 @@ use tokio::io::AsyncWrite;
 
 use crate::client::allows;
 use crate::engine::buffer::{self, Input};
-use crate::engine::connection::{Closed, HttpApp};
+use crate::engine::connection::{Closed, Early, HttpApp};
 use crate::engine::timer::Deadline;
 use crate::engine::{Ends, Shared, Stream, WorkerStats, clock};
 use crate::logs::Level;
@@ -100,9 +100,10 @@ impl StreamApp {
         if passes > 0 {
             let Connection { stream, input, .. } = connection;
             let app = HttpApp::new(Arc::clone(&self.shared), Arc::clone(&self.stats), bind);
-            let (ends, read) = (Ends { peer, local }, input.unread().to_vec());
+            let ends = Ends { peer, local };
+            let early = Early { read: input.unread().to_vec(), header };
             // Boxed, so that a session keeps no room for what a request needs.
-            Box::pin(app.take_over(stream, ends, snapshot, read)).await;
+            Box::pin(app.take_over(stream, ends, snapshot, early)).await;
         }
     }
 }

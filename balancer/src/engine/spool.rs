@@ -1,15 +1,16 @@
-//! Bytes held on disk: a file without a name, gone with its last user.
+//! Bytes held on disk: mostly a file without a name, gone with its last user.
 //!
 //! No call here waits for the disk on the thread that serves.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -21,33 +22,75 @@ use crate::engine::buffer::LARGE;
 #[derive(Clone, Debug)]
 pub struct Spool {
     file: Arc<File>,
+    name: Option<Arc<Name>>,
     /// Bytes in it.
     pub length: u64,
 }
 
+/// A name in the folder, taken off when its file's last user is gone, or left.
+#[derive(Debug)]
+struct Name {
+    path: PathBuf,
+    stays: bool,
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if !self.stays {
+            // It may have been removed by whoever it was for.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Where a file is made.
+#[derive(Clone, Debug)]
+pub enum Folder {
+    /// In a folder, `None` for the system's temporary one, where it has no name.
+    Nameless(Option<PathBuf>),
+    /// In a folder, or one below it: so many digits from the end of its name each.
+    Named {
+        /// The folder.
+        path: PathBuf,
+        /// How many digits name the folders below it.
+        levels: Vec<usize>,
+        /// Whether it is left there.
+        stays: bool,
+    },
+}
+
 /// A file on its way.
-pub type Opening = JoinHandle<io::Result<File>>;
+pub type Opening = JoinHandle<io::Result<Spool>>;
+
+/// Which name is tried next, as nginx counts its own.
+static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// A write on its way; it gives the buffer back, emptied.
 pub type Writing = JoinHandle<io::Result<Vec<u8>>>;
 
 impl Spool {
-    /// Begins to open an empty one in a folder, `None` for the system's temporary one.
-    pub fn open(folder: Option<PathBuf>) -> Opening {
-        on_disk(move || match folder {
-            Some(folder) => tempfile::tempfile_in(folder),
-            None => tempfile::tempfile(),
+    /// Begins to open an empty one in a folder.
+    pub fn open(folder: Folder) -> Opening {
+        on_disk(move || {
+            let (file, name) = match folder {
+                Folder::Nameless(Some(folder)) => (tempfile::tempfile_in(folder)?, None),
+                Folder::Nameless(None) => (tempfile::tempfile()?, None),
+                Folder::Named { path, levels, stays } => {
+                    let (file, path) = create_named(&path, &levels)?;
+                    (file, Some(Arc::new(Name { path, stays })))
+                }
+            };
+            Ok(Self { file: Arc::new(file), name, length: 0 })
         })
     }
 
     /// Waits for the end of [`Self::open`].
     pub fn poll_open(opening: &mut Opening, context: &mut Context<'_>) -> Poll<io::Result<Self>> {
-        let file = ready!(Pin::new(opening).poll(context)).map_err(io::Error::other)??;
-        Poll::Ready(Ok(Self { file: Arc::new(file), length: 0 }))
+        Poll::Ready(ready!(Pin::new(opening).poll(context)).map_err(io::Error::other)?)
     }
 
     /// An empty one.
-    pub async fn create(folder: Option<PathBuf>) -> io::Result<Self> {
+    pub async fn create(folder: Folder) -> io::Result<Self> {
         let mut opening = Self::open(folder);
         std::future::poll_fn(|context| Self::poll_open(&mut opening, context)).await
     }
@@ -74,9 +117,40 @@ impl Spool {
         }
     }
 
+    /// Its path, `None` where it has none.
+    pub fn name(&self) -> Option<&Path> {
+        self.name.as_ref().map(|it| it.path.as_path())
+    }
+
     /// Its number in this process.
     pub fn descriptor(&self) -> RawFd {
         self.file.as_raw_fd()
+    }
+}
+
+/// Creates a file that nobody else has.
+///
+/// Source: nginx `ngx_file.c`, `ngx_create_temp_file` and `ngx_create_hashed_filename`.
+fn create_named(folder: &Path, levels: &[usize]) -> io::Result<(File, PathBuf)> {
+    loop {
+        // Relaxed: a number is tried once; nothing else depends on it.
+        let name = format!("{:010}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (mut path, mut end) = (folder.to_path_buf(), name.len());
+        for digits in levels {
+            let start = end.saturating_sub(*digits);
+            path.push(&name[start..end]);
+            end = start;
+        }
+        if !levels.is_empty() {
+            DirBuilder::new().mode(0o700).recursive(true).create(&path)?;
+        }
+        path.push(&name);
+        let mut options = OpenOptions::new();
+        match options.read(true).write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -146,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_appended_is_read_from_any_place() {
-        let mut spool = Spool::create(None).await.unwrap();
+        let mut spool = Spool::create(Folder::Nameless(None)).await.unwrap();
         for part in [&b"one "[..], b"two ", b"three"] {
             let buffer = spool.append(part.to_vec()).await.unwrap().unwrap();
             assert!(buffer.is_empty() && buffer.capacity() > 0);
@@ -159,5 +233,21 @@ mod tests {
         assert_eq!(read(0).await, "one two three");
         assert_eq!(read(8).await, "three");
         assert_eq!(read(13).await, "");
+    }
+    #[tokio::test]
+    async fn a_name_stays_or_goes_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for stays in [true, false] {
+            let path = folder.path().to_path_buf();
+            let spool = Spool::create(Folder::Named { path, levels: vec![1, 2], stays }).await;
+            let spool = spool.unwrap();
+            let path = spool.name().unwrap().to_path_buf();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let below = folder.path().join(&name[9..]).join(&name[7..9]);
+            assert_eq!(path, below.join(name));
+            assert!(path.exists());
+            drop(spool);
+            assert_eq!(path.exists(), stays);
+        }
     }
 }

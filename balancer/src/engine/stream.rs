@@ -22,6 +22,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// Nobody: says nothing, and takes everything.
+    Nobody,
     /// Whatever Pingora has accepted and wrapped.
     Hosted(pingora_core::protocols::Stream),
 }
@@ -51,6 +53,7 @@ impl Stream {
             Self::Tcp(socket) => socket.as_raw_fd(),
             Self::Unix(socket) => socket.as_raw_fd(),
             Self::Hosted(stream) => stream.id(),
+            Self::Nobody => -1,
         }
     }
 
@@ -67,6 +70,7 @@ impl Stream {
                 let mut room = ReadBuf::new(&mut byte);
                 return Pin::new(stream).poll_read(&mut context, &mut room).is_pending();
             }
+            Self::Nobody => return true,
         };
         read.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock)
     }
@@ -76,7 +80,7 @@ impl Stream {
     pub fn reset_on_close(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => SockRef::from(socket).set_linger(Some(Duration::ZERO)),
-            Self::Unix(_) | Self::Hosted(_) => Ok(()),
+            Self::Unix(_) | Self::Hosted(_) | Self::Nobody => Ok(()),
         }
     }
 }
@@ -91,6 +95,7 @@ impl AsyncRead for Stream {
             Self::Tcp(it) => Pin::new(it).poll_read(context, out),
             Self::Unix(it) => Pin::new(it).poll_read(context, out),
             Self::Hosted(it) => Pin::new(it).poll_read(context, out),
+            Self::Nobody => Poll::Pending,
         }
     }
 }
@@ -105,6 +110,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(it) => Pin::new(it).poll_write(context, bytes),
             Self::Unix(it) => Pin::new(it).poll_write(context, bytes),
             Self::Hosted(it) => Pin::new(it).poll_write(context, bytes),
+            Self::Nobody => Poll::Ready(Ok(bytes.len())),
         }
     }
 
@@ -117,6 +123,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(it) => Pin::new(it).poll_write_vectored(context, parts),
             Self::Unix(it) => Pin::new(it).poll_write_vectored(context, parts),
             Self::Hosted(it) => Pin::new(it).poll_write_vectored(context, parts),
+            Self::Nobody => Poll::Ready(Ok(parts.iter().map(|it| it.len()).sum())),
         }
     }
 
@@ -129,6 +136,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(it) => Pin::new(it).poll_flush(context),
             Self::Unix(it) => Pin::new(it).poll_flush(context),
             Self::Hosted(it) => Pin::new(it).poll_flush(context),
+            Self::Nobody => Poll::Ready(Ok(())),
         }
     }
 
@@ -137,6 +145,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(it) => Pin::new(it).poll_shutdown(context),
             Self::Unix(it) => Pin::new(it).poll_shutdown(context),
             Self::Hosted(it) => Pin::new(it).poll_shutdown(context),
+            Self::Nobody => Poll::Ready(Ok(())),
         }
     }
 }

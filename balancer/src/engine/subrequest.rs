@@ -11,15 +11,25 @@ use crate::http::{self, Action, Entry};
 use crate::logs::{self, Level};
 
 impl Exchange {
+    /// As [`Self::within`], a question: it is answered before the first goes on.
+    fn subrequest(&mut self, path: &[u8]) -> Box<Self> {
+        let mut sub = self.within(path);
+        sub.own_method = Some(b"GET");
+        // Both see the same variables.
+        std::mem::swap(&mut sub.scratch, &mut self.scratch);
+        sub
+    }
+
     /// A request for another path with the same head, whose body is left to the first.
     ///
     /// Source: nginx `ngx_http_core_module.c`, `ngx_http_subrequest`.
-    fn subrequest(&mut self, path: &[u8]) -> Box<Self> {
+    pub(super) fn within(&self, path: &[u8]) -> Box<Self> {
         let head = self.input.head;
         let mut sub = Box::<Self>::default();
         // Without room behind the head, nothing that the client sends next is read into it.
         sub.input = Input { bytes: self.input.bytes[..head].to_vec(), at: head, head };
         sub.request = self.request.clone();
+        sub.request.expects_continue = false;
         sub.client.clone_from(&self.client);
         sub.peer.clone_from(&self.peer);
         sub.server.clone_from(&self.server);
@@ -28,13 +38,21 @@ impl Exchange {
         sub.has_own_target = true;
         sub.is_internal = true;
         sub.is_subrequest = true;
-        sub.own_method = Some(b"GET");
         sub.held = Some(0);
         sub.changes_left = MOST_CHANGES;
         (sub.started, sub.serial) = (self.started, self.serial);
-        // Both see the same variables.
-        std::mem::swap(&mut sub.scratch, &mut self.scratch);
         sub
+    }
+
+    /// Shows it the body of the first as well, which has been read.
+    pub(super) fn take_body_of(&mut self, first: &Self) {
+        let length = first.held.and_then(|it| usize::try_from(it).ok()).unwrap_or_default();
+        let head = first.input.head;
+        self.input.bytes.extend_from_slice(&first.input.bytes[head..head + length]);
+        // Nothing of it grows: the next request is the first one's.
+        self.input.bytes.shrink_to_fit();
+        self.held = first.held.or(Some(0));
+        self.spooled.clone_from(&first.spooled);
     }
 }
 
@@ -57,7 +75,12 @@ impl Connection<'_> {
         sub
     }
 
-    async fn answered(&mut self, sub: &mut Exchange, server: &Arc<http::server::Server>) -> u16 {
+    /// Has such a request go through the phases that find an answer; its status.
+    pub(super) async fn answered(
+        &mut self,
+        sub: &mut Exchange,
+        server: &Arc<http::server::Server>,
+    ) -> u16 {
         let mut entry = Entry::Server;
         loop {
             let (location, action) = http::route(sub, server, entry);
@@ -72,7 +95,7 @@ impl Connection<'_> {
                 };
             }
             let target = match found {
-                Found::File(_) | Found::Answer(Action::StubStatus) => return 200,
+                Found::File(_) | Found::Answer(Action::StubStatus | Action::Listing) => return 200,
                 Found::Answer(Action::Return(answer)) => return answer.status,
                 Found::Answer(Action::Status(status) | Action::Redirect(status)) => return status,
                 Found::Answer(Action::Close) => return 444,

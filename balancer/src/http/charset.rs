@@ -62,6 +62,11 @@ impl Settings {
         }
     }
 
+    /// Whether answers are told to be UTF-8.
+    pub fn is_utf8(&self) -> bool {
+        self.charset.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("utf-8"))
+    }
+
     /// What a request needs, `None` where no charset is told.
     pub fn compile(&self, names: &Names<Exchange>) -> Result<Option<Charset>, ConfError> {
         let Some(word) = self.charset.as_ref().filter(|it| **it != "off") else { return Ok(None) };

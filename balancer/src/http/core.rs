@@ -1,13 +1,12 @@
 //! Settings of nginx's core HTTP module: limits and times of the client's side.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conf::value::{self, Unit, time};
 use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row};
 use crate::http::mime::Types;
-use crate::http::{EVERYWHERE, put};
+use crate::http::{EVERYWHERE, WITH_IF, put};
 
 /// `server_tokens build`.
 const NGINX_BUILD: &str = concat!("nginx/1.31.4 (balancer ", env!("CARGO_PKG_VERSION"), ")");
@@ -29,7 +28,6 @@ pub struct Settings {
     send_timeout: Option<Duration>,
     keepalive_timeout: Option<Duration>,
     keepalive_header: Option<Duration>,
-    client_body_temp_path: Option<Arc<PathBuf>>,
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
     server_tokens: Option<Tokens>,
@@ -49,9 +47,6 @@ impl Settings {
             send_timeout: self.send_timeout.or(outer.send_timeout),
             keepalive_timeout: self.keepalive_timeout.or(outer.keepalive_timeout),
             keepalive_header: self.keepalive_header.or(outer.keepalive_header),
-            client_body_temp_path: self
-                .client_body_temp_path
-                .or_else(|| outer.client_body_temp_path.clone()),
             keepalive_requests: self.keepalive_requests.or(outer.keepalive_requests),
             keepalive_time: self.keepalive_time.or(outer.keepalive_time),
             server_tokens: self.server_tokens.or(outer.server_tokens),
@@ -86,7 +81,6 @@ impl Settings {
                 .keepalive_timeout
                 .map_or(default.keepalive_timeout, |it| (!it.is_zero()).then_some(it)),
             keepalive_header: self.keepalive_header.filter(|it| !it.is_zero()),
-            client_body_temp_path: self.client_body_temp_path.clone(),
             keepalive_requests: self.keepalive_requests.unwrap_or(default.keepalive_requests),
             keepalive_time: self.keepalive_time.unwrap_or(default.keepalive_time),
             server: match self.server_tokens {
@@ -132,15 +126,6 @@ pub(super) const MEMORY: &str = "memory is not set aside per connection";
 
 /// Directives that may stand in `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
-    Row {
-        name: "client_body_temp_path",
-        within: EVERYWHERE,
-        arguments: 1..=4,
-        effect: Effect::Set(|it, directive| {
-            it.client_body_temp_path = Some(Arc::new(directive.text().to_path()));
-            Ok(())
-        }),
-    },
     one(
         "client_max_body_size",
         Effect::Set(|it, directive| put(&mut it.client_max_body_size, directive.offset())),
@@ -196,7 +181,12 @@ pub const ROWS: &[Row<Settings>] = &[
     },
     one("tcp_nodelay", Effect::Checked(flag, "small packets are never held back")),
     one("tcp_nopush", Effect::Checked(flag, RUNTIME)),
-    one("sendfile", Effect::Checked(flag, RUNTIME)),
+    Row {
+        name: "sendfile",
+        within: WITH_IF,
+        arguments: 1..=1,
+        effect: Effect::Checked(flag, RUNTIME),
+    },
     one("sendfile_max_chunk", Effect::Checked(size, RUNTIME)),
     one("aio", Effect::Checked(aio, RUNTIME)),
     one("aio_write", Effect::Checked(flag, RUNTIME)),
@@ -311,8 +301,6 @@ pub struct Core {
     pub client_max_body_size: Option<u64>,
     /// Bytes of a body held in memory before it is passed on.
     pub client_body_buffer_size: usize,
-    /// Where larger bodies are held, `None` for the system's temporary folder.
-    pub client_body_temp_path: Option<Arc<PathBuf>>,
     /// Longest wait for the next bytes of a body.
     pub client_body_timeout: Duration,
     /// Longest wait for room to send.
@@ -356,7 +344,6 @@ impl Default for Core {
         Self {
             client_max_body_size: Some(1 << 20),
             client_body_buffer_size: 16 * 1024,
-            client_body_temp_path: None,
             client_body_timeout: Duration::from_mins(1),
             send_timeout: Duration::from_mins(1),
             keepalive_timeout: Some(Duration::from_secs(75)),

@@ -28,6 +28,29 @@ pub fn args(out: &mut Vec<u8>, from: usize) {
     }
 }
 
+/// Appends a text as a part of a target, with everything escaped that means something there.
+///
+/// Source: as for [`path`], with `NGX_ESCAPE_URI_COMPONENT`.
+pub fn component(text: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~');
+    append(text, |it| !is_plain(it), out);
+}
+
+/// Appends a text as a part of a page.
+///
+/// Source: nginx `ngx_string.c`, `ngx_escape_html`.
+pub fn html(text: &[u8], out: &mut Vec<u8>) {
+    for byte in text {
+        match byte {
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            b'&' => out.extend_from_slice(b"&amp;"),
+            b'"' => out.extend_from_slice(b"&quot;"),
+            other => out.push(*other),
+        }
+    }
+}
+
 fn append(text: &[u8], is_escaped: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
     for byte in text {
         if is_escaped(*byte) {

@@ -74,7 +74,8 @@ impl Filters {
         for line in self.headers.iter().filter(|it| it.applies_to(status)) {
             line.add_to(exchange);
         }
-        let mut has_trailers = self.trailers.iter().any(|it| it.applies_to(status));
+        let mut has_trailers =
+            exchange.expects_trailers || self.trailers.iter().any(|it| it.applies_to(status));
         let mut packing = None;
         if let Some(rules) = &self.gunzip
             && exchange.head.first(b"content-encoding").is_some_and(is_gzip)

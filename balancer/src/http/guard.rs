@@ -1,5 +1,6 @@
 //! What stands between a location and its answer: everything that may refuse a request.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,15 +41,16 @@ pub struct Guards {
 impl Guards {
     /// Those of a block; `None` where there are none, so that a request pays one look.
     ///
-    /// `conf` is the main file.
+    /// `conf` is the main file, `answer` has the addresses of names.
     pub fn compile(
         scope: &Scope,
         zones: &[Arc<Zone>],
         names: &Names<Exchange>,
         conf: &Path,
+        answer: &dyn Fn(&str) -> Vec<IpAddr>,
     ) -> Result<Option<Box<Self>>, ConfError> {
         let guards = Self {
-            real_ip: scope.real_ip.compile(),
+            real_ip: scope.real_ip.compile(answer)?,
             limit_req: scope.limit_req.compile(zones)?,
             limit_conn: scope.limit_conn.compile(zones)?,
             rules: scope.access.rules(),

@@ -3,9 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::conf::address::{Address, Host, Purpose};
-use crate::conf::value::{number, size};
 use crate::conf::{Block, ConfError, Directive, Effect, Reading, Row, Span, Word};
 use crate::snapshot::{Bind, ListenOptions};
+
+pub mod socket;
+
+use self::socket::Became;
 
 /// One `listen` line.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub struct Listen {
     pub address: Address,
     /// Whether this server answers unknown names there.
     pub is_default: bool,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// Options of the socket, `None` when the line gives none.
     pub options: Option<ListenOptions>,
     /// The address word.
@@ -42,8 +47,6 @@ pub const ROWS: &[Row<Settings>] = &[Row {
 
 const TLS: &str =
     "TLS is not part of this version: end it before balancer, or listen without `ssl`";
-const BOUND: &str = "every address has a socket of its own on every worker";
-pub(crate) const ACCEPTED: &str = "connections are accepted as soon as they are open";
 
 impl Settings {
     fn listen(
@@ -57,6 +60,7 @@ impl Settings {
         let mut listen = Listen {
             address,
             is_default: false,
+            proxy_protocol: false,
             options: None,
             word: word.clone(),
             span: directive.span.clone(),
@@ -99,81 +103,33 @@ impl Listen {
         word: &Word,
         reading: &mut Reading<'_>,
     ) -> Result<(), ConfError> {
-        let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
-        let refuse = || word.refuse(format!("invalid {name} \"{word}\""));
-        let mut nothing = |reason| reading.without_effect(directive, Block::Server, word, reason);
-        match (name, value) {
-            ("default_server" | "default", None) => self.is_default = true,
-            ("backlog", Some(value)) => {
-                let backlog = number(value).and_then(|it| i32::try_from(it).ok());
-                self.options().backlog = backlog.filter(|it| *it > 0).ok_or_else(refuse)?;
+        match socket::option(&mut self.options, word)? {
+            Became::Foreign => {}
+            Became::Set => return Ok(()),
+            Became::Nothing(reason) => {
+                reading.without_effect(directive, Block::Server, word, reason);
+                return Ok(());
             }
-            ("rcvbuf", Some(value)) => {
-                self.options().receive_buffer = Some(bytes(value).ok_or_else(refuse)?);
-            }
-            ("sndbuf", Some(value)) => {
-                self.options().send_buffer = Some(bytes(value).ok_or_else(refuse)?);
-            }
-            ("ipv6only", Some(value)) => {
-                self.options().only_v6 = match value {
-                    "on" => true,
-                    "off" => false,
-                    _ => {
-                        let text = format!("invalid ipv6only flags \"{value}\"");
-                        return Err(word.refuse(text));
-                    }
-                };
-            }
-            ("bind" | "reuseport", None) => {
-                self.options();
-                nothing(BOUND);
-            }
-            ("deferred", None) => {
-                self.options();
-                nothing(ACCEPTED);
-            }
-            ("fastopen", Some(value)) => {
-                number(value).ok_or_else(refuse)?;
-                self.options();
-                nothing("data is not taken before the handshake is over");
-            }
-            ("ssl", None) => {
+        }
+        match word.as_str() {
+            "default_server" | "default" => self.is_default = true,
+            "proxy_protocol" => self.proxy_protocol = true,
+            "ssl" => {
                 let text = "the \"ssl\" parameter requires ngx_http_ssl_module";
                 return Err(word.refuse(text).with_help(TLS));
             }
-            ("http2", None) => {
+            "http2" => {
                 let text = "the \"http2\" parameter requires ngx_http_v2_module";
                 return Err(word.refuse(text).with_help("listen without `http2`"));
             }
-            ("quic", None) => {
+            "quic" => {
                 let text = "the \"quic\" parameter requires ngx_http_v3_module";
                 return Err(word.refuse(text).with_help("HTTP/3 is not part of balancer"));
-            }
-            ("proxy_protocol", None) => {
-                let help = "the PROXY header is not read by this version: listen without it";
-                return Err(word.invalid_parameter().with_help(help));
-            }
-            ("so_keepalive", Some(value))
-                if !matches!(value, "on" | "off") && !value.contains(':') =>
-            {
-                return Err(word.refuse(format!("invalid so_keepalive value: \"{value}\"")));
-            }
-            ("so_keepalive", Some(_)) | ("multipath", None) => {
-                let help = "this socket option is not set by this version: remove it";
-                return Err(word.invalid_parameter().with_help(help));
             }
             _ => return Err(word.invalid_parameter()),
         }
         Ok(())
     }
-
-    fn options(&mut self) -> &mut ListenOptions {
-        self.options.get_or_insert_default()
-    }
-}
-
-fn bytes(text: &str) -> Option<usize> {
-    size(text).and_then(|it| usize::try_from(it).ok())
 }
 
 #[cfg(test)]
@@ -201,7 +157,8 @@ mod tests {
         check("listen *:80 default reuseport;", Ok((true, Some(511))));
         check("listen [::]:80 ipv6only=off backlog=7;", Ok((false, Some(7))));
         check("listen 80 backlog=0;", Err("invalid backlog \"backlog=0\""));
-        check("listen 80 ipv6only=x;", Err("invalid ipv6only flags \"x\""));
+        check("listen 80 ipv6only=ox;", Err("invalid ipv6only flags \"ox\""));
+        check("listen 80 ipv6only=x;", Err("invalid parameter \"ipv6only=x\""));
         check("listen 80 nope;", Err("invalid parameter \"nope\""));
         check("listen 0;", Err("invalid port in \"0\" of the \"listen\" directive"));
         check("listen 443 ssl;", Err("the \"ssl\" parameter requires ngx_http_ssl_module"));

@@ -2,11 +2,13 @@
 
 use crate::conf::{ConfError, Directive, Span, Word};
 use crate::http::browser::Browsers;
+use crate::http::client_body::BodyFiles;
 use crate::http::closing::Closing;
 use crate::http::core::Core;
 use crate::http::error_page::ErrorPages;
 use crate::http::filter::Filters;
 use crate::http::guard::Guards;
+use crate::http::mirror::Mirror;
 use crate::http::proxy_pass::Proxy;
 use crate::http::redirect::Redirects;
 use crate::http::referer::Referers;
@@ -40,6 +42,8 @@ pub struct Location {
     pub number: Option<usize>,
     /// Settings of the core module.
     pub core: Core,
+    /// In which files bodies of its requests are held.
+    pub body_files: BodyFiles,
     /// `internal`
     pub is_internal: bool,
     /// Methods of `limit_except`, and the location that serves all others.
@@ -54,6 +58,8 @@ pub struct Location {
     pub error_pages: ErrorPages,
     /// How it serves files.
     pub files: Files,
+    /// Who is shown its requests.
+    pub mirror: Option<Box<Mirror>>,
     /// Who may refuse its requests.
     pub guards: Option<Box<Guards>>,
     /// Who answers.

@@ -3,7 +3,7 @@
 //! Many configurations turn a feature off that is off anyway, or on that is always on. Such a line
 //! changes no answer and is accepted; any other value is refused with a way out.
 
-use crate::conf::{ConfError, Directive, Effect, MANY, Row, Word};
+use crate::conf::{ConfError, Directive, Effect, MANY, Row};
 use crate::http::EVERYWHERE;
 use crate::modules::Scope;
 
@@ -11,18 +11,12 @@ use crate::modules::Scope;
 type Only = (&'static str, &'static str, &'static str);
 
 const ONLY: &[Only] = &[
-    ("client_body_in_file_only", "off", "only large bodies are held in files, which have no name"),
     ("disable_symlinks", "off", "symbolic links are followed"),
     ("http2", "off", "HTTP/2 is not part of this version"),
     ("log_subrequest", "off", "subrequests are not logged"),
-    ("mirror", "off", "requests go to one upstream only"),
-    ("open_log_file_cache", "off", "log files stay open"),
     ("proxy_cache", "off", "no answers are kept"),
-    ("proxy_pass_trailers", "off", ANSWERS),
     ("proxy_store", "off", "no answers are kept"),
 ];
-
-const ANSWERS: &str = "the answer of the upstream is passed on as it is";
 
 /// Why such a line does nothing.
 const ANYWAY: &str = "it asks for what is done anyway";
@@ -39,14 +33,10 @@ const fn condition(name: &'static str) -> Row<Scope> {
 
 /// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Scope>] = &[
-    row("client_body_in_file_only"),
     row("disable_symlinks"),
     row("http2"),
     row("log_subrequest"),
-    row("mirror"),
-    row("open_log_file_cache"),
     row("proxy_cache"),
-    row("proxy_pass_trailers"),
     row("proxy_store"),
     condition("proxy_cache_bypass"),
     condition("proxy_no_cache"),
@@ -64,28 +54,16 @@ fn check(directive: &Directive) -> Result<(), ConfError> {
     Err(word.refuse(text).with_help(help))
 }
 
-/// Words that nginx chooses from, where they are not `on` and `off`.
-const CHOICES: &[(&str, &[&str])] = &[("client_body_in_file_only", &["off", "on", "clean"])];
-
 /// What nginx itself would refuse is refused in its words.
 fn nginx_refuses(directive: &Directive) -> Result<(), ConfError> {
     let (name, word) = (directive.name().as_str(), directive.text());
-    if let Some((_, choices)) = CHOICES.iter().find(|(it, _)| *it == name) {
-        let is_known = |it: &Word| choices.iter().any(|known| it.eq_ignore_ascii_case(known));
-        let strange = directive.arguments().iter().find(|it| !is_known(it));
-        return strange.map_or(Ok(()), |it| Err(it.invalid_value()));
-    }
     match name {
-        "mirror" | "proxy_store" => Ok(()),
+        "proxy_store" => Ok(()),
         "disable_symlinks" => match word.as_str() {
             "on" | "off" | "if_not_owner" => Ok(()),
             _ => Err(word.invalid_parameter()),
         },
         "proxy_cache" if word.contains('$') => Ok(()),
-        "open_log_file_cache" => match word.split('=').next() {
-            Some("off" | "max" | "inactive" | "min_uses" | "valid") => Ok(()),
-            _ => Err(word.refuse(format!("invalid \"{name}\" parameter \"{word}\""))),
-        },
         // No zone can be defined.
         "proxy_cache" => Err(word
             .refuse(format!("\"{name}\" zone \"{word}\" is unknown"))

@@ -100,6 +100,8 @@ pub struct Proxy {
     pub set_body: Option<Template>,
     /// Whether parts are cut out of answers for those who ask for parts.
     pub force_ranges: bool,
+    /// Whether lines behind the body of an answer are passed on.
+    pub pass_trailers: bool,
     /// Whether the client's header lines are passed on.
     pub pass_request_headers: bool,
     /// Whether the client's body is passed on.

@@ -2,20 +2,38 @@
 //!
 //! Source: nginx `ngx_http_realip_module.c` and `ngx_http_core_module.c`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::client::{Who, address};
+use crate::client::{Trusted, Who, address};
 use crate::conf::{ConfError, Directive, Effect, Row};
 use crate::engine::exchange::{Client, Exchange};
 use crate::engine::h1::field::hash;
 use crate::http::{EVERYWHERE, put};
 
+/// Where the client's address is found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Source {
+    /// A header of the request: its name in lower case, and the hash of that.
+    Field(Vec<u8>, u32),
+    /// The PROXY header of the connection.
+    Proxy,
+}
+
+impl Source {
+    fn field(name: &[u8]) -> Self {
+        let name = name.to_ascii_lowercase();
+        let hash = hash(&name);
+        Self::Field(name, hash)
+    }
+}
+
 /// What one block sets; `None` and an empty list ask the enclosing block.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    trusted: Vec<Who>,
-    header: Option<Vec<u8>>,
+    /// `set_real_ip_from`
+    pub trusted: Vec<Trusted>,
+    header: Option<Source>,
     is_recursive: Option<bool>,
 }
 
@@ -26,25 +44,24 @@ const fn one(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
 /// Directives of `http`, `server` and `location`.
 pub const ROWS: &[Row<Settings>] = &[
     one("set_real_ip_from", Effect::Add(Settings::trust)),
-    one("real_ip_header", Effect::Set(Settings::header)),
+    one(
+        "real_ip_header",
+        Effect::Set(|it, directive| {
+            it.header = Some(match directive.text().as_str() {
+                "proxy_protocol" => Source::Proxy,
+                name => Source::field(name.as_bytes()),
+            });
+            Ok(())
+        }),
+    ),
     one("real_ip_recursive", Effect::Set(|it, line| put(&mut it.is_recursive, line.flag()))),
 ];
 
 impl Settings {
     fn trust(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let (who, warning) = Who::trusted(directive)?;
+        let (who, warning) = Trusted::read(directive);
         self.trusted.push(who);
         warning.map_or(Ok(()), Err)
-    }
-
-    fn header(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let word = directive.text();
-        if *word == "proxy_protocol" {
-            let help = "PROXY headers are read by `stream` only in this version";
-            return Err(word.invalid_value().with_help(help));
-        }
-        self.header = Some(word.as_bytes().to_ascii_lowercase());
-        Ok(())
     }
 
     /// Fills what this block leaves open.
@@ -58,23 +75,24 @@ impl Settings {
     }
 
     /// What a request needs; `None` where nobody is trusted.
-    pub fn compile(&self) -> Option<RealIp> {
-        let header = self.header.clone().unwrap_or_else(|| b"x-real-ip".to_vec());
-        (!self.trusted.is_empty()).then(|| RealIp {
-            trusted: self.trusted.clone(),
-            hash: hash(&header),
-            header,
+    pub fn compile(
+        &self,
+        answer: &dyn Fn(&str) -> Vec<IpAddr>,
+    ) -> Result<Option<RealIp>, ConfError> {
+        let trusted = Trusted::resolve(&self.trusted, answer)?;
+        Ok((!trusted.is_empty()).then(|| RealIp {
+            trusted,
+            source: self.header.clone().unwrap_or_else(|| Source::field(b"x-real-ip")),
             is_recursive: self.is_recursive.unwrap_or_default(),
-        })
+        }))
     }
 }
 
-/// Where the client's address is found.
+/// Whose word is taken for what.
 #[derive(Debug)]
 pub struct RealIp {
     trusted: Vec<Who>,
-    header: Vec<u8>,
-    hash: u32,
+    source: Source,
     is_recursive: bool,
 }
 
@@ -85,12 +103,16 @@ impl RealIp {
             return;
         }
         let Some(peer) = exchange.client.clone() else { return };
-        let told = {
-            let values = exchange.request.fields.iter().filter(|it| {
-                it.hash == self.hash && exchange.text(it.name).eq_ignore_ascii_case(&self.header)
-            });
-            let values: Vec<&[u8]> = values.map(|it| exchange.text(it.value)).collect();
-            self.find(peer.address, &values)
+        let told = match (&self.source, &peer.header) {
+            (Source::Field(name, hash), _) => {
+                let lines = exchange.fields(*hash, name).map(|it| exchange.text(it.value));
+                self.find(peer.address, &lines.collect::<Vec<_>>())
+            }
+            (Source::Proxy, Some(header)) => {
+                let told = self.find(peer.address, &[header.source.as_bytes()]);
+                told.map(|it| SocketAddr::new(it.ip(), header.source_port))
+            }
+            (Source::Proxy, None) => None,
         };
         let Some(address) = told else { return };
         exchange.client = Some(Arc::new(Client {
@@ -99,6 +121,8 @@ impl RealIp {
             local: peer.local,
             serial: peer.serial,
             accepted: peer.accepted,
+            descriptor: peer.descriptor,
+            header: peer.header.clone(),
             shared: Arc::clone(&peer.shared),
         }));
         exchange.peer = Some(peer);
@@ -142,7 +166,7 @@ mod tests {
     fn check(is_recursive: bool, lines: &[&str], expected: Option<&str>) {
         let mut settings = Settings { is_recursive: Some(is_recursive), ..Settings::default() };
         settings.trust(&directive("set_real_ip_from 10.0.0.0/8;")).unwrap();
-        let real_ip = settings.compile().unwrap();
+        let real_ip = settings.compile(&|_| Vec::new()).unwrap().unwrap();
         let lines: Vec<_> = lines.iter().map(|it| it.as_bytes()).collect();
         let found = real_ip.find("10.0.0.1:5".parse().ok(), &lines);
         assert_eq!(found.map(|it| it.to_string()).as_deref(), expected, "{lines:?}");

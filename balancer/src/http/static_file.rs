@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::conf::{ConfError, Effect, Row};
 use crate::engine::exchange::Exchange;
+use crate::http::autoindex::AutoIndex;
 use crate::http::not_modified::Since;
 use crate::http::packed::Packed;
 use crate::http::root::Root;
@@ -60,6 +61,8 @@ pub struct Files {
     pub root: Root,
     /// Names that stand for a folder.
     pub index: Vec<Template>,
+    /// How a folder is shown that none of them stands for.
+    pub auto_index: Option<AutoIndex>,
     /// What is tried before anything else.
     pub try_files: Option<TryFiles>,
     /// Which are sent compressed.
@@ -92,6 +95,7 @@ impl Files {
         Ok(Self {
             root: scope.root.compile(names, prefix)?,
             index: scope.index.compile(names)?,
+            auto_index: scope.auto_index.compile(scope.charset.is_utf8()),
             try_files: own.try_files.compile(names)?,
             packed: scope.packed.files(scope.gzip.rules()),
             etag: settings.etag.unwrap_or(true),

@@ -11,6 +11,7 @@ use crate::engine::head;
 use crate::engine::look;
 use crate::http::{auth_basic, referer};
 use crate::logs::{self, Level, time};
+use crate::proxy_protocol::Tlv;
 use crate::variable::{Builtin, Definitions, Part, Scratch, Subject, Write, WriteNamed};
 
 pub use crate::variable::{Template, Unset, compile};
@@ -74,11 +75,21 @@ const FAMILIES: &[(&str, WriteNamed<Exchange>, bool)] = &[
     ("upstream_http_", upstream::header, true),
     ("upstream_cookie_", upstream::cookie, false),
     (
+        "upstream_trailer_",
+        |it, part, out| head::joined(head::values(&it.reply_trailers, &part.name), out),
+        true,
+    ),
+    (
         "sent_trailer_",
         |it, part, out| head::joined(head::values(&it.trailers, &part.name), out),
         true,
     ),
     ("sent_http_", |it, part, out| it.head.value(&part.name, out), true),
+    (
+        "proxy_protocol_tlv_",
+        |it, part, out| request::header(it).is_some_and(|it| Tlv::write_named(it, &part.name, out)),
+        false,
+    ),
     ("http_", http, true),
     ("arg_", arg, false),
     ("cookie_", cookie, false),
@@ -176,6 +187,10 @@ fn request_time(exchange: &Exchange) -> std::time::Duration {
 /// Every variable without a free part in its name.
 const TABLE: &[(&str, Write<Exchange>)] = &[
     ("args", |it, out| set((!it.args.is_empty()).then_some(&it.args[..]), out)),
+    ("balancer_overhead", |it, out| {
+        let upstream = it.attempts.iter().filter_map(|it| it.response).sum();
+        duration(Some(request_time(it).saturating_sub(upstream)), out)
+    }),
     ("body_bytes_sent", |it, out| display(it.sent_body(), out)),
     ("bytes_sent", |it, out| display(it.sent, out)),
     ("connection", |it, out| display(it.client_serial(), out)),
@@ -231,11 +246,6 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         }
         set(Some(it.client_name().as_bytes()), out)
     }),
-    // Connections begin with requests here, never with a PROXY header.
-    ("proxy_protocol_addr", |_, _| false),
-    ("proxy_protocol_port", |_, _| false),
-    ("proxy_protocol_server_addr", |_, _| false),
-    ("proxy_protocol_server_port", |_, _| false),
     ("query_string", |it, out| set((!it.args.is_empty()).then_some(&it.args[..]), out)),
     ("realpath_root", |it, out| {
         let folder = it.location().map(|location| location.files.root.folder(it));

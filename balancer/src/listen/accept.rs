@@ -19,6 +19,7 @@ use crate::engine::places::{self, Place};
 use crate::engine::session::StreamApp;
 use crate::engine::{Ends, Shared, Stream, WorkerStats, buffer};
 use crate::listen::Last;
+use crate::listen::workers::Workers;
 use crate::snapshot::Bind;
 use crate::upstream::backend::add;
 
@@ -32,8 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Accept {
     shared: Arc<Shared>,
-    app: Arc<HttpApp>,
-    streams: Arc<StreamApp>,
+    apps: Arc<Apps>,
     bind: Bind,
     stats: Arc<WorkerStats>,
     is_unix: bool,
@@ -45,6 +45,15 @@ pub struct Accept {
 
 /// How many connections are not asked for a request at once after one that had none.
 const UNASKED: u32 = 15;
+
+/// What serves the connections of a listener on a worker. Each holds it.
+#[derive(Debug)]
+struct Apps {
+    http: HttpApp,
+    streams: StreamApp,
+    /// They serve as long as anybody is served.
+    _workers: Arc<Workers>,
+}
 
 enum Listener {
     Tcp(TcpListener),
@@ -68,21 +77,23 @@ impl Listener {
 }
 
 impl Accept {
-    /// A loop for the socket of `bind` on worker `number`, until `closed` turns true.
+    /// A loop for the socket of `bind` on one of the workers, until `closed` turns true.
     pub fn new(
         bind: &Bind,
         shared: &Arc<Shared>,
-        number: usize,
+        (workers, number): (&Arc<Workers>, usize),
         closed: watch::Receiver<bool>,
         last: &Last,
     ) -> Self {
         let stats = shared.stats.worker(number);
-        let app = HttpApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone());
-        let streams = StreamApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone());
+        let apps = Apps {
+            http: HttpApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone()),
+            streams: StreamApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone()),
+            _workers: Arc::clone(workers),
+        };
         Self {
             shared: Arc::clone(shared),
-            app: Arc::new(app),
-            streams: Arc::new(streams),
+            apps: Arc::new(apps),
             bind: bind.clone(),
             stats,
             is_unix: matches!(bind, Bind::Unix(_)),
@@ -170,18 +181,17 @@ impl Accept {
             None => self.shared.snapshot.load_full(),
         };
         // A reload may give an address from one block to the other.
+        let apps = Arc::clone(&self.apps);
         if snapshot.stream(&self.bind).is_some() {
-            let app = Arc::clone(&self.streams);
             tokio::spawn(async move {
                 let _place = place;
-                app.serve(stream, ends, snapshot).await;
+                apps.streams.serve(stream, ends, snapshot).await;
             });
         } else {
-            let app = Arc::clone(&self.app);
             let read = self.read_at_once(&stream);
             tokio::spawn(async move {
                 let _place = place;
-                app.serve(stream, ends, snapshot, read).await;
+                apps.http.serve(stream, ends, snapshot, read).await;
             });
         }
     }

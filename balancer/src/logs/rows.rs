@@ -4,17 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::conf::value::{Unit, choice, number, size, time};
+use crate::conf::value::{Unit, choice, size, time};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Reading, Row, Word};
-use crate::http::EVERYWHERE;
+use crate::http::{EVERYWHERE, put};
 use crate::logs::error::failed;
+use crate::logs::keeping::keeping;
 use crate::logs::syslog::Peer;
-use crate::logs::writer::LogFile;
+use crate::logs::writer::{Keeping, LogFile, Packing};
+use crate::variable::has_variables;
 
 /// What a block says of its logs.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     access: Option<Vec<AccessLine>>,
+    /// `open_log_file_cache`, that of `off` keeps none.
+    cache: Option<Keeping>,
     /// `error_log` lines; without any, those of the enclosing block count.
     pub errors: Vec<ErrorLine>,
 }
@@ -123,6 +127,12 @@ pub const ROWS: &[Row<Settings>] = &[
         }),
     },
     Row {
+        name: "open_log_file_cache",
+        within: EVERYWHERE,
+        arguments: 1..=4,
+        effect: Effect::Set(|it, line| put(&mut it.cache, keeping(line))),
+    },
+    Row {
         name: "error_log",
         within: EVERYWHERE,
         arguments: 1..=MANY,
@@ -153,10 +163,7 @@ pub const STREAM_ROWS: &[Row<Settings>] = &[
         name: "open_log_file_cache",
         within: &[Block::Stream, Block::StreamServer],
         arguments: 1..=4,
-        effect: Effect::Checked(
-            cache,
-            "logs have names that are known at the start, and stay open",
-        ),
+        effect: Effect::Set(|it, line| put(&mut it.cache, keeping(line))),
     },
     Row {
         name: "error_log",
@@ -179,33 +186,6 @@ fn check_format(directive: &Directive, reading: &Reading<'_>) -> Result<(), Conf
         }
         _ => Ok(()),
     }
-}
-
-/// Source: nginx `ngx_stream_log_module.c`, `ngx_stream_log_open_file_cache`.
-fn cache(directive: &Directive) -> Result<(), ConfError> {
-    let name = directive.name();
-    let mut has_size = false;
-    for word in directive.arguments() {
-        let count = |it: &str| number(it).is_some();
-        let seconds = |it: &str| time(it, Unit::Seconds).is_some();
-        let fits = match word.split_once('=') {
-            Some(("max", value)) => {
-                has_size |= number(value).is_some_and(|it| 0 < it);
-                count(value)
-            }
-            Some(("min_uses", value)) => count(value),
-            Some(("inactive" | "valid", value)) => seconds(value),
-            _ => *word == "off",
-        };
-        if !fits {
-            let text = format!("invalid \"{name}\" parameter \"{word}\"");
-            return Err(word.refuse(text));
-        }
-    }
-    if has_size || *directive.text() == "off" {
-        return Ok(());
-    }
-    Err(name.refuse(format!("\"{name}\" must have \"max\" parameter")))
 }
 
 /// The formats of `http` or `stream`.
@@ -254,7 +234,13 @@ impl Settings {
     #[must_use]
     pub fn within(self, outer: &Self) -> Self {
         let errors = if self.errors.is_empty() { outer.errors.clone() } else { self.errors };
-        Self { access: self.access.or_else(|| outer.access.clone()), errors }
+        let access = self.access.or_else(|| outer.access.clone());
+        Self { access, cache: self.cache.or(outer.cache), errors }
+    }
+
+    /// Which files stay open that lines name.
+    pub fn keeping(&self) -> Option<Keeping> {
+        self.cache.filter(|it| 0 < it.max)
     }
 
     /// The access logs; `None` when no block says a word of them, and then nginx's default counts.
@@ -290,6 +276,9 @@ impl Settings {
         if line.flush.is_some() && line.buffer.is_none() {
             return Err(path.refuse(format!("no buffer is defined for access_log \"{path}\"")));
         }
+        if line.is_named() && line.buffer.is_some() {
+            return Err(path.refuse("buffered logs cannot have variables in name"));
+        }
         if line.peer.is_some() && line.buffer.is_some() {
             return Err(path.refuse("logs to syslog cannot be buffered"));
         }
@@ -322,16 +311,27 @@ impl AccessLine {
         }
         Ok(())
     }
-}
 
-impl AccessLine {
+    /// Whether its name has variables.
+    pub fn is_named(&self) -> bool {
+        self.peer.is_none() && has_variables(self.path.as_bytes())
+    }
+
     /// Opens what the line names; relative names begin at `prefix`. An error is nginx's text.
     pub fn open(&self, prefix: &Path) -> Result<Arc<LogFile>, String> {
         if let Some(peer) = &self.peer {
             return LogFile::syslog(peer);
         }
         let path = prefix.join(self.path.as_str());
-        LogFile::open(&path).map_err(|it| failed(&path, &it))
+        let opened = match self.gzip {
+            None => LogFile::open(&path),
+            Some(level) => {
+                let buffer = self.buffer.and_then(|it| usize::try_from(it).ok());
+                let buffer = buffer.unwrap_or(usize::MAX);
+                LogFile::packed(&path, Packing { level, buffer, flush: self.flush })
+            }
+        };
+        opened.map_err(|it| failed(&path, &it))
     }
 }
 

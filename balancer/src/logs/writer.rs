@@ -5,19 +5,25 @@
 //! and counted.
 
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::fs::{File, Permissions};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use self::out::{Named, Out, Packed, append};
 use super::error;
 use super::rows::Severity;
 use super::syslog::{Peer, Sender};
 use crate::upstream::backend::add;
+
+pub use self::out::{Keeping, Packing};
+
+mod out;
+mod thread;
 
 /// Bytes that may wait for the disk, per file.
 pub const LIMIT: usize = 4 << 20;
@@ -54,6 +60,8 @@ type Lane = Mutex<Lines>;
 struct Lines {
     bytes: Vec<u8>,
     count: u64,
+    /// The file they name, where they do.
+    place: Option<Arc<(PathBuf, Option<Keeping>)>>,
 }
 
 /// What the threads that log and the one that writes share.
@@ -69,6 +77,10 @@ struct Channel {
 enum Place {
     Stderr,
     File(PathBuf),
+    /// A file whose lines are packed.
+    Packed(PathBuf, Packing),
+    /// Whatever files lines name.
+    Named,
     Syslog(Peer),
 }
 
@@ -76,25 +88,9 @@ impl Place {
     fn name(&self) -> &Path {
         match self {
             Self::Stderr => Path::new("stderr"),
-            Self::File(path) => path,
+            Self::File(path) | Self::Packed(path, _) => path,
+            Self::Named => Path::new("access log"),
             Self::Syslog(peer) => Path::new(peer.name()),
-        }
-    }
-}
-
-/// What takes the bytes.
-#[derive(Debug)]
-enum Out {
-    File(File),
-    Syslog(Sender),
-}
-
-impl Out {
-    /// Whole lines; to syslog one line.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.write_all(bytes),
-            Self::Syslog(sender) => sender.send(bytes),
         }
     }
 }
@@ -108,12 +104,25 @@ struct State {
     /// The file to go on with.
     reopened: Option<File>,
     is_closed: bool,
+    /// Whether what is held back is to be written.
+    wants_all: bool,
 }
 
 impl LogFile {
     /// Opens a file for appending, or finds it open.
     pub fn open(path: &Path) -> io::Result<Arc<Self>> {
         Self::find(Place::File(path.to_owned()), || append(path).map(Out::File))
+    }
+
+    /// As [`Self::open`], for lines that are packed.
+    pub fn packed(path: &Path, packing: Packing) -> io::Result<Arc<Self>> {
+        let place = Place::Packed(path.to_owned(), packing);
+        Self::find(place, || Ok(Out::Packed(Packed::new(append(path)?, packing))))
+    }
+
+    /// Files that lines name; they are opened as they are written.
+    pub fn named() -> io::Result<Arc<Self>> {
+        Self::find(Place::Named, || Ok(Out::Named(Named::default())))
     }
 
     /// Standard error as it is when it is first asked for.
@@ -163,7 +172,7 @@ impl LogFile {
             write(&mut bytes);
             // A datagram is a line.
             bytes.pop_if(|it| *it == b'\n');
-            return self.channel.take(&mut Lines { bytes, count: 1 });
+            return self.channel.take(&mut Lines { bytes, count: 1, place: None });
         }
         LANES.with_borrow_mut(|lanes| {
             let at = lanes.iter().position(|(it, _)| it.as_ptr() == Arc::as_ptr(self));
@@ -182,6 +191,18 @@ impl LogFile {
         });
     }
 
+    /// Hands a line over at once, for a file that it names.
+    pub fn collect_at(
+        &self,
+        path: PathBuf,
+        keeping: Option<Keeping>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        self.channel.take(&mut Lines { bytes, count: 1, place: Some(Arc::new((path, keeping))) });
+    }
+
     /// Hands a line of an error log over at once.
     pub fn tell(&self, severity: Severity, line: &[u8]) {
         let bytes = match &self.channel.place {
@@ -189,9 +210,9 @@ impl LogFile {
                 let bare = line.strip_suffix(b"\n").unwrap_or(line);
                 [peer.header(Some(severity)).as_bytes(), bare].concat()
             }
-            Place::Stderr | Place::File(_) => line.to_vec(),
+            _ => line.to_vec(),
         };
-        self.channel.take(&mut Lines { bytes, count: 1 });
+        self.channel.take(&mut Lines { bytes, count: 1, place: None });
     }
 
     /// Hands over what every worker has collected.
@@ -227,70 +248,17 @@ impl Channel {
         state.waiting_bytes += lines.bytes.len();
         let spare = state.spares.pop().unwrap_or_default();
         let bytes = std::mem::replace(&mut lines.bytes, spare);
-        let count = std::mem::take(&mut lines.count);
-        state.waiting.push(Lines { bytes, count });
+        let (count, place) = (std::mem::take(&mut lines.count), lines.place.take());
+        state.waiting.push(Lines { bytes, count, place });
         drop(state);
         self.changed.notify_all();
     }
-
-    /// What the file's thread does, until the file is closed and all is written.
-    fn write(&self, mut out: Out) {
-        let mut complained: Option<Instant> = None;
-        let mut written = Vec::new();
-        loop {
-            let mut state = lock(&self.state);
-            state.is_writing = false;
-            for Lines { mut bytes, .. } in written.drain(..) {
-                if state.spares.len() < SPARES && bytes.capacity() <= 2 * HAND_OVER {
-                    bytes.clear();
-                    state.spares.push(bytes);
-                }
-            }
-            self.changed.notify_all();
-            while state.waiting.is_empty() && state.reopened.is_none() && !state.is_closed {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.waiting.is_empty() && state.reopened.is_none() {
-                return;
-            }
-            let reopened = state.reopened.take();
-            std::mem::swap(&mut written, &mut state.waiting);
-            state.is_writing = true;
-            drop(state);
-            if let Some(reopened) = reopened {
-                out = Out::File(reopened);
-            }
-            for lines in &written {
-                if let Err(error) = out.write(&lines.bytes) {
-                    add(&DROPPED, lines.count);
-                    // A full disk is one complaint a minute, not one for each write.
-                    if complained.is_none_or(|it| COMPLAIN_AGAIN <= it.elapsed()) {
-                        complained = Some(Instant::now());
-                        let call = match out {
-                            Out::File(_) => "write() to",
-                            Out::Syslog(_) => "send() to",
-                        };
-                        complain(call, self.place.name(), &error);
-                    }
-                }
-                // Counted as waiting until now: a stalled write must not let the queue grow.
-                lock(&self.state).waiting_bytes -= lines.bytes.len();
-            }
-        }
-    }
 }
-
-/// nginx writes about a full disk as rarely.
-const COMPLAIN_AGAIN: Duration = Duration::from_mins(1);
 
 fn complain(call: &str, path: &Path, error: &io::Error) {
     let path = path.display();
     let text = crate::conf::error::os_text(error);
     tracing::error!(severity = "alert", "{call} \"{path}\" failed {text}");
-}
-
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 /// Hands over what this worker has collected; called at every tick.
@@ -313,7 +281,7 @@ pub fn flush() {
 pub fn reopen(owner: Option<u32>) {
     for log in open() {
         log.gather();
-        let Place::File(path) = &log.channel.place else { continue };
+        let (Place::File(path) | Place::Packed(path, _)) = &log.channel.place else { continue };
         match append(path) {
             Ok(file) => {
                 if let Err(error) = give(&file, owner) {
@@ -346,9 +314,12 @@ pub fn finish(within: Duration) {
     for log in open() {
         log.gather();
         let left = until.saturating_duration_since(Instant::now());
-        let is_busy =
-            |it: &mut State| it.is_writing || it.reopened.is_some() || !it.waiting.is_empty();
-        let state = lock(&log.channel.state);
+        let is_busy = |it: &mut State| {
+            it.is_writing || it.wants_all || it.reopened.is_some() || !it.waiting.is_empty()
+        };
+        let mut state = lock(&log.channel.state);
+        state.wants_all = true;
+        log.channel.changed.notify_all();
         drop(log.channel.changed.wait_timeout_while(state, left, is_busy));
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn protections(out: &mut Exposition<'_>, groups: &[Group]) {
 
 fn lines(groups: &[Group]) -> Vec<Line<'_>> {
     let of = |group: &'_ Group, server: &'_ Server| {
-        labels([("upstream", &*group.name), ("server", &*server.name)])
+        labels([("upstream", &*group.name), ("server", &*server.label)])
     };
     let servers = groups.iter().flat_map(|it| it.servers.iter().map(move |server| (it, server)));
     servers.map(|(group, server)| Line { labels: of(group, server), group, server }).collect()

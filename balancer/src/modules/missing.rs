@@ -16,8 +16,8 @@ const COMMERCIAL: &str = "a server is taken out by `max_fails` and `fail_timeout
 pub(super) const ROWS: &[Row<MainBlock>] = &[
     row("charset_map", "name the charset in the application's Content-Type"),
     row("source_charset", "name the charset in the application's Content-Type"),
-    row("mirror_request_body", "requests go to one upstream only in this version"),
     row("proxy_store_access", CACHE),
+    row("post_action", "have `mirror` show the request to another location"),
     row("proxy_cache_path", CACHE),
     row("proxy_cache_key", CACHE),
     row("proxy_cache_valid", CACHE),

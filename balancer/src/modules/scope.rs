@@ -2,9 +2,9 @@
 
 use crate::conf::{Rows, Table};
 use crate::http::{
-    access, auth_basic, auth_request, browser, charset, closing, core, error_page, expires, gzip,
-    header, index, limit_conn, limit_rate, limit_req, only, packed, proxy_pass, real_ip, redirect,
-    referer, rewrite, root, static_file, sub,
+    access, auth_basic, auth_request, autoindex, browser, charset, client_body, closing, core,
+    error_page, expires, gzip, header, index, limit_conn, limit_rate, limit_req, mirror, only,
+    packed, proxy_pass, real_ip, redirect, referer, rewrite, root, static_file, sub,
 };
 use crate::logs::rows as logs;
 use crate::upstream::dns;
@@ -14,6 +14,8 @@ use crate::upstream::dns;
 pub struct Scope {
     /// Limits and times of the client's side.
     pub core: core::Settings,
+    /// `client_body_temp_path` and its relatives
+    pub client_body: client_body::Settings,
     /// `add_header`, `add_trailer`
     pub header: header::Settings,
     /// `expires`
@@ -38,6 +40,8 @@ pub struct Scope {
     pub access: access::Settings,
     /// `auth_basic` and its relatives
     pub auth_basic: auth_basic::Settings,
+    /// `mirror`, `mirror_request_body`
+    pub mirror: mirror::Settings,
     /// `auth_request`, `auth_request_set`
     pub auth_request: auth_request::Settings,
     /// `set_real_ip_from` and its relatives
@@ -58,6 +62,8 @@ pub struct Scope {
     pub root: root::Settings,
     /// `index`
     pub index: index::Settings,
+    /// `autoindex` and its relatives
+    pub auto_index: autoindex::Settings,
     /// `etag` and its relatives
     pub files: static_file::Settings,
     /// `resolver`, `resolver_timeout`
@@ -72,6 +78,7 @@ impl Scope {
     pub fn within(self, outer: &Self) -> Self {
         Self {
             core: self.core.within(&outer.core),
+            client_body: self.client_body.within(&outer.client_body),
             header: self.header.within(&outer.header),
             expires: self.expires.within(&outer.expires),
             gzip: self.gzip.within(&outer.gzip),
@@ -84,6 +91,7 @@ impl Scope {
             redirect: self.redirect.within(&outer.redirect),
             access: self.access.within(&outer.access),
             auth_basic: self.auth_basic.within(&outer.auth_basic),
+            mirror: self.mirror.within(&outer.mirror),
             auth_request: self.auth_request.within(&outer.auth_request),
             real_ip: self.real_ip.within(&outer.real_ip),
             limit_req: self.limit_req.within(&outer.limit_req),
@@ -94,6 +102,7 @@ impl Scope {
             error_page: self.error_page.within(&outer.error_page),
             root: self.root.within(&outer.root),
             index: self.index.within(&outer.index),
+            auto_index: self.auto_index.within(&outer.auto_index),
             files: self.files.within(&outer.files),
             resolver: self.resolver.within(&outer.resolver),
             rewrite_log: self.rewrite_log.within(&outer.rewrite_log),
@@ -104,6 +113,7 @@ impl Scope {
 /// The rows that write it.
 pub(super) const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(core::ROWS, |it: &mut Scope| &mut it.core),
+    &Table::new(client_body::ROWS, |it: &mut Scope| &mut it.client_body),
     &Table::new(header::ROWS, |it: &mut Scope| &mut it.header),
     &Table::new(expires::ROWS, |it: &mut Scope| &mut it.expires),
     &Table::new(gzip::ROWS, |it: &mut Scope| &mut it.gzip),
@@ -116,6 +126,7 @@ pub(super) const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(redirect::ROWS, |it: &mut Scope| &mut it.redirect),
     &Table::new(access::ROWS, |it: &mut Scope| &mut it.access),
     &Table::new(auth_basic::ROWS, |it: &mut Scope| &mut it.auth_basic),
+    &Table::new(mirror::ROWS, |it: &mut Scope| &mut it.mirror),
     &Table::new(auth_request::ROWS, |it: &mut Scope| &mut it.auth_request),
     &Table::new(real_ip::ROWS, |it: &mut Scope| &mut it.real_ip),
     &Table::new(limit_req::ROWS, |it: &mut Scope| &mut it.limit_req),
@@ -129,6 +140,7 @@ pub(super) const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(error_page::ROWS, |it: &mut Scope| &mut it.error_page),
     &Table::new(root::ROWS, |it: &mut Scope| &mut it.root),
     &Table::new(index::ROWS, |it: &mut Scope| &mut it.index),
+    &Table::new(autoindex::ROWS, |it: &mut Scope| &mut it.auto_index),
     &Table::new(static_file::ROWS, |it: &mut Scope| &mut it.files),
     &Table::new(dns::rows::ROWS, |it: &mut Scope| &mut it.resolver),
     &Table::new(rewrite::LOG_ROWS, |it: &mut Scope| &mut it.rewrite_log),

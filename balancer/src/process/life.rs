@@ -1,5 +1,6 @@
 //! What signals make of the running program: reload, end, hand over to another.
 
+use std::ops::Range;
 use std::process::Child;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -18,9 +19,8 @@ use crate::snapshot::Snapshot;
 /// How often is looked, in milliseconds, whether a configuration that was replaced still serves.
 const LOOK: u8 = 20;
 
-/// What nginx calls a worker process has a number here that no process of this system can have:
-/// these are added to the number of a configuration.
-const NO_PROCESS: u64 = 1 << 22;
+/// What nginx calls a worker process has a number here that no process of this system can have.
+pub(crate) const FIRST_WORKER: u64 = 1 << 22;
 
 /// A program that was started to take over.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Successor {
 #[derive(Debug)]
 pub(crate) struct Generation {
     number: u64,
+    /// What logs call those who serve by it.
+    workers: Range<u64>,
     /// Gone with the last connection that is served by it.
     snapshot: Weak<Snapshot>,
     /// When it was replaced.
@@ -104,29 +106,22 @@ impl Process<'_> {
     }
 
     /// Tells that a configuration serves from now on.
-    pub(crate) fn tell_start(&self, generation: u64) {
+    pub(crate) fn tell_start(&self) {
         tracing::info!("start worker processes");
-        for worker in 0..self.workers.len() {
-            tracing::info!("start worker process {}", self.worker_number(generation, worker));
-        }
+        self.worker_numbers().for_each(|it| tracing::info!("start worker process {it}"));
     }
 
-    fn tell_end(&self, generation: u64) {
-        for worker in 0..self.workers.len() {
-            let number = self.worker_number(generation, worker);
-            tracing::info!("worker process {number} exited with code 0");
-        }
-    }
-
-    fn worker_number(&self, generation: u64, worker: usize) -> u64 {
-        NO_PROCESS + generation * self.workers.len() as u64 + worker as u64
+    /// What logs call those who serve by the configuration in force.
+    pub(crate) fn worker_numbers(&self) -> Range<u64> {
+        self.first_worker..self.first_worker + self.workers.handles.len() as u64
     }
 
     /// Has a configuration end when the last one that is served by it has left.
-    pub(crate) fn replace(&mut self, old: &Arc<Snapshot>) {
+    pub(crate) fn replace(&mut self, old: &Arc<Snapshot>, workers: Range<u64>) {
         tracing::info!("gracefully shutting down");
         self.replaced.push(Generation {
             number: old.generation,
+            workers,
             snapshot: Arc::downgrade(old),
             replaced: Instant::now(),
         });
@@ -139,7 +134,7 @@ impl Process<'_> {
             .partition(|it| it.snapshot.strong_count() == 0);
         self.replaced = left;
         for generation in gone {
-            self.tell_end(generation.number);
+            tell_end(generation.workers);
         }
         let is_late = |it: &&Generation| {
             self.shutdown_timeout.is_some_and(|most| most <= it.replaced.elapsed())
@@ -228,7 +223,7 @@ impl Process<'_> {
         self.is_accepting = true;
         self.shared.resume();
         self.listeners.resume(&self.shared, &self.workers);
-        self.tell_start(self.shared.snapshot.load().generation);
+        self.tell_start();
     }
 
     /// Whom files are given that are opened again.
@@ -271,7 +266,12 @@ impl Process<'_> {
             }
         }
         tracing::info!("exiting");
-        self.tell_end(self.shared.snapshot.load().generation);
+        tell_end(self.worker_numbers());
         tracing::info!("exit");
     }
+}
+
+/// Tells that those with these numbers serve no more.
+fn tell_end(workers: Range<u64>) {
+    workers.for_each(|it| tracing::info!("worker process {it} exited with code 0"));
 }

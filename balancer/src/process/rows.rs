@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use nix::unistd::geteuid;
-
 use crate::conf::value::number;
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row};
 use crate::logs::rows::ErrorLine;
@@ -122,7 +120,7 @@ impl Settings {
     ///
     /// nginx without a master process keeps its privileges.
     pub fn serves_as(&self) -> Result<Option<User>, String> {
-        if !geteuid().is_root() || !self.has_master {
+        if !is_master() || !self.has_master {
             return Ok(None);
         }
         let user = self.user.clone().map_or_else(User::nobody, Ok)?;

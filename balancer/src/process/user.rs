@@ -5,13 +5,15 @@
 //! the capabilities that a master process needs to reload, reopen logs, remove files and hand over.
 
 use std::io;
+use std::sync::{Arc, mpsc};
 
-use nix::unistd::{Gid, Group, Uid, geteuid, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Group, Uid, geteuid, getgrouplist, initgroups, setgid, setuid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities,
-    set_thread_res_gid, set_thread_res_uid,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
+use tokio::runtime::Handle;
 
 use crate::conf::error::os_text;
 
@@ -93,16 +95,63 @@ pub(crate) fn cannot(error: &io::Error) -> String {
 
 /// Does something as root, in this thread, as a program that takes over has to be started.
 pub(crate) fn as_root<T>(user: Option<&User>, act: impl FnOnce() -> T) -> io::Result<T> {
-    let Some(user) = user else { return Ok(act()) };
-    let (root_user, root_group) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
-    set_thread_res_gid(root_group, root_group, root_group)?;
-    set_thread_res_uid(root_user, root_user, root_user)?;
+    as_root_then(user, user, act)
+}
+
+/// As [`as_root`], and is another user afterwards.
+pub(crate) fn as_root_then<T>(
+    user: Option<&User>,
+    next: Option<&User>,
+    act: impl FnOnce() -> T,
+) -> io::Result<T> {
+    if user.is_some() {
+        let (root_user, root_group) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+        set_thread_res_gid(root_group, root_group, root_group)?;
+        set_thread_res_uid(root_user, root_user, root_user)?;
+    }
     let acted = act();
+    if let Some(next) = next {
+        set_keep_capabilities(true)?;
+        become_user(next, &groups_of(next)?)?;
+        keep()?;
+    }
+    Ok(acted)
+}
+
+/// Has threads that root has just started become a user, who keeps nothing. An error is nginx's
+/// text.
+pub(crate) fn change_threads(user: &User, threads: &[Handle]) -> Result<(), String> {
+    let failed = |error: io::Error| format!("setuid({}) failed {}", user.uid, os_text(&error));
+    let groups = Arc::new(groups_of(user).map_err(failed)?);
+    let (done, all_done) = mpsc::channel();
+    for thread in threads {
+        let (user, groups, done) = (user.clone(), Arc::clone(&groups), done.clone());
+        thread.spawn(async move {
+            let changed = set_keep_capabilities(false).map_err(io::Error::from);
+            let changed = changed.and_then(|()| become_user(&user, &groups));
+            let none = CapabilitySet::empty();
+            let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            let changed = changed.and_then(|()| Ok(set_capabilities(None, none)?));
+            // Nobody listens only when another thread has failed.
+            let _ = done.send(changed);
+        });
+    }
+    drop(done);
+    all_done.iter().try_for_each(|it| it.map_err(failed))
+}
+
+/// Changes this thread alone.
+fn become_user(user: &User, groups: &[rustix::process::Gid]) -> io::Result<()> {
     let uid = rustix::process::Uid::from_raw(user.uid.as_raw());
     let gid = rustix::process::Gid::from_raw(user.gid.as_raw());
-    set_keep_capabilities(true)?;
+    set_thread_groups(groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    keep()?;
-    Ok(acted)
+    Ok(())
+}
+
+fn groups_of(user: &User) -> io::Result<Vec<rustix::process::Gid>> {
+    let name = std::ffi::CString::new(user.name.as_str())?;
+    let groups = getgrouplist(&name, user.gid)?;
+    Ok(groups.into_iter().map(|it| rustix::process::Gid::from_raw(it.as_raw())).collect())
 }

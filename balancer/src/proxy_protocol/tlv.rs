@@ -42,6 +42,12 @@ impl Tlv {
         }
     }
 
+    /// Appends the value that a name asks for; false when the header has none.
+    pub fn write_named(header: &Header, name: &[u8], out: &mut Vec<u8>) -> bool {
+        let tlv = str::from_utf8(name).ok().and_then(Self::named);
+        tlv.is_some_and(|it| it.write(header, out))
+    }
+
     /// Appends the value; false when the header has none.
     pub fn write(self, header: &Header, out: &mut Vec<u8>) -> bool {
         let ssl = || find(&header.tlvs, SSL)?.split_at_checked(SSL_START);

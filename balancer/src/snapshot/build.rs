@@ -10,6 +10,7 @@ use self::listeners::listeners;
 use self::locations::Compiler;
 use self::upstreams::Groups;
 use super::Snapshot;
+use crate::client::Trusted;
 use crate::conf::address::Host;
 use crate::conf::error::sort;
 use crate::conf::{
@@ -17,7 +18,7 @@ use crate::conf::{
 };
 use crate::http::rewrite::unset;
 use crate::modules::stream::StreamBlock;
-use crate::modules::{self, HttpBlock, LocationBlock, MainBlock};
+use crate::modules::{self, HttpBlock, LocationBlock, MainBlock, Scope};
 use crate::process::rows::Settings;
 use crate::upstream::resolve::look_up_now;
 use crate::variable::Names;
@@ -259,6 +260,8 @@ fn names(http: &HttpBlock) -> BTreeSet<String> {
     let resolvers = resolvers.filter_map(|it| it.resolver.as_ref());
     resolvers.flat_map(|it| &it.servers).for_each(|(it, _)| add(&it.host));
     http.servers.iter().flat_map(|it| &it.listen.lines).for_each(|it| add(&it.address.host));
+    let scopes = http.servers.iter().map(|it| &it.scope).chain([&http.scope]);
+    scopes.for_each(|it| trusted(it, &mut add));
     let is_group = |host: &Host| match host {
         Host::Name(name) => http.upstreams.iter().any(|it| it.name.eq_ignore_ascii_case(name)),
         _ => false,
@@ -273,6 +276,12 @@ fn names(http: &HttpBlock) -> BTreeSet<String> {
     names
 }
 
+/// Shows each name of `set_real_ip_from`.
+fn trusted(scope: &Scope, show: &mut dyn FnMut(&Host)) {
+    let names = scope.real_ip.trusted.iter().filter_map(Trusted::name);
+    names.for_each(|it| show(&Host::Name(it.to_owned())));
+}
+
 /// Shows the host of each `proxy_pass`, nested locations included.
 fn targets(location: &LocationBlock, show: &mut dyn FnMut(&Host)) {
     if let Some(target) = &location.scope.proxy.target {
@@ -281,5 +290,6 @@ fn targets(location: &LocationBlock, show: &mut dyn FnMut(&Host)) {
     if let Some(resolver) = &location.scope.resolver.resolver {
         resolver.servers.iter().for_each(|(it, _)| show(&it.host));
     }
+    trusted(&location.scope, show);
     location.locations.iter().for_each(|it| targets(it, show));
 }

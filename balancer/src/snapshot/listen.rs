@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where clients connect.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -54,11 +55,35 @@ pub struct ListenOptions {
     pub send_buffer: Option<usize>,
     /// Whether an IPv6 socket takes IPv6 alone.
     pub only_v6: bool,
+    /// Whether the system asks silent clients if they are there; `None` for its own habit.
+    pub keepalive: Option<Keepalive>,
+    /// Whether a connection may use several paths.
+    pub is_multipath: bool,
+}
+
+/// How the system asks silent clients if they are there; `None` for its own habit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Keepalive {
+    /// Whether it does.
+    pub is_on: bool,
+    /// Silence before the first question.
+    pub idle: Option<Duration>,
+    /// Time between questions.
+    pub interval: Option<Duration>,
+    /// Questions without an answer after which the connection is closed.
+    pub count: Option<u32>,
 }
 
 impl Default for ListenOptions {
     /// nginx's defaults.
     fn default() -> Self {
-        Self { backlog: 511, receive_buffer: None, send_buffer: None, only_v6: true }
+        Self {
+            backlog: 511,
+            receive_buffer: None,
+            send_buffer: None,
+            only_v6: true,
+            keepalive: None,
+            is_multipath: false,
+        }
     }
 }

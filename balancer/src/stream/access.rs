@@ -2,7 +2,7 @@
 //!
 //! Source: nginx `ngx_stream_access_module.c` and `ngx_stream_realip_module.c`.
 
-use crate::client::{Rules, Who};
+use crate::client::{Rules, Trusted};
 use crate::conf::{ConfError, Directive, Effect, Row};
 use crate::stream::EVERYWHERE;
 
@@ -12,7 +12,7 @@ pub struct Settings {
     /// `allow` and `deny`
     pub rules: Rules,
     /// `set_real_ip_from`
-    pub trusted: Vec<Who>,
+    pub trusted: Vec<Trusted>,
 }
 
 impl Settings {
@@ -24,7 +24,7 @@ impl Settings {
     }
 
     fn trust(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let (who, warning) = Who::trusted(directive)?;
+        let (who, warning) = Trusted::read(directive);
         self.trusted.push(who);
         warning.map_or(Ok(()), Err)
     }

@@ -1,9 +1,8 @@
 //! `listen` of a `server` in `stream`.
 
 use crate::conf::address::{Address, Host, Purpose};
-use crate::conf::value::{number, size};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Reading, Row, Span, Word};
-use crate::http::listen::ACCEPTED;
+use crate::http::listen::socket::{self, Became};
 use crate::snapshot::ListenOptions;
 
 /// One `listen` line.
@@ -39,8 +38,6 @@ pub const ROWS: &[Row<Settings>] = &[Row {
 }];
 
 const DATAGRAMS: &str = "this version passes TCP on, no datagrams: remove the line";
-const LATER: &str = "data is not taken before the handshake is over";
-const BOUND: &str = "every address has a socket of its own on every worker";
 
 impl Settings {
     /// Source: nginx `ngx_stream_core_module.c`, `ngx_stream_core_listen`.
@@ -82,63 +79,27 @@ impl Settings {
 }
 
 impl Listen {
-    fn options(&mut self) -> &mut ListenOptions {
-        self.options.get_or_insert_default()
-    }
-
     fn parameter(
         &mut self,
         directive: &Directive,
         word: &Word,
         reading: &mut Reading<'_>,
     ) -> Result<(), ConfError> {
-        let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
-        let refuse = || word.refuse(format!("invalid {name} \"{word}\""));
-        let bytes = |it| size(it).and_then(|it| usize::try_from(it).ok());
-        match (name, value) {
-            ("proxy_protocol", None) => self.proxy_protocol = true,
-            ("backlog", Some(value)) => {
-                let backlog = number(value).and_then(|it| i32::try_from(it).ok());
-                self.options().backlog = backlog.filter(|it| *it > 0).ok_or_else(refuse)?;
+        match socket::option(&mut self.options, word)? {
+            Became::Foreign => {}
+            Became::Set => return Ok(()),
+            Became::Nothing(reason) => {
+                reading.without_effect(directive, Block::StreamServer, word, reason);
+                return Ok(());
             }
-            ("rcvbuf", Some(value)) => {
-                self.options().receive_buffer = Some(bytes(value).ok_or_else(refuse)?);
-            }
-            ("sndbuf", Some(value)) => {
-                self.options().send_buffer = Some(bytes(value).ok_or_else(refuse)?);
-            }
-            ("ipv6only", Some("on")) => self.options().only_v6 = true,
-            ("ipv6only", Some("off")) => self.options().only_v6 = false,
-            ("ipv6only", Some(value)) if value.starts_with('o') => {
-                return Err(word.refuse(format!("invalid ipv6only flags \"{value}\"")));
-            }
-            ("bind" | "reuseport", None) => {
-                self.options();
-                reading.without_effect(directive, Block::StreamServer, word, BOUND);
-            }
-            ("ssl", None) => {
+        }
+        match word.as_str() {
+            "proxy_protocol" => self.proxy_protocol = true,
+            "default_server" => self.is_default = true,
+            "ssl" => {
                 let help = "pass the TLS session on as it is, or end it before balancer";
                 let text = "the \"ssl\" parameter requires ngx_stream_ssl_module";
                 return Err(word.refuse(text).with_help(help));
-            }
-            ("default_server", None) => self.is_default = true,
-            ("deferred", None) => {
-                self.options();
-                reading.without_effect(directive, Block::StreamServer, word, ACCEPTED);
-            }
-            ("fastopen", Some(value)) => {
-                number(value).ok_or_else(refuse)?;
-                self.options();
-                reading.without_effect(directive, Block::StreamServer, word, LATER);
-            }
-            ("so_keepalive", Some(value))
-                if !matches!(value, "on" | "off") && !value.contains(':') =>
-            {
-                return Err(word.refuse(format!("invalid so_keepalive value: \"{value}\"")));
-            }
-            ("so_keepalive", Some(_)) | ("multipath", None) => {
-                let help = "this socket option is not set by this version: remove it";
-                return Err(word.invalid_parameter().with_help(help));
             }
             _ => return Err(word.invalid_parameter()),
         }

@@ -9,7 +9,7 @@ use crate::stream::session::Session;
 /// Writes the access lines of a session that is over.
 pub fn access(session: &Session, logs: &[AccessLog<Session>]) {
     for log in logs.iter().filter(|it| it.wants(session)) {
-        log.file.collect(|out| log.write(session, out));
+        log.record(session);
     }
 }
 

@@ -39,11 +39,7 @@ impl Subject for Session {
 
 /// `$proxy_protocol_tlv_NAME`
 fn tlv(session: &Session, part: &Part, out: &mut Vec<u8>) -> bool {
-    let tlv = str::from_utf8(&part.name).ok().and_then(Tlv::named);
-    match (tlv, &session.header) {
-        (Some(tlv), Some(header)) => tlv.write(header, out),
-        _ => false,
-    }
+    session.header.as_ref().is_some_and(|it| Tlv::write_named(it, &part.name, out))
 }
 
 fn set(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
@@ -143,13 +139,14 @@ const TABLE: &[(&str, Write<Session>)] = &[
         it.header.as_ref().is_some_and(|it| display(&it.source, out))
     }),
     ("proxy_protocol_port", |it, out| {
-        it.header.as_ref().is_some_and(|it| display(it.source_port, out))
+        it.header.as_ref().is_some_and(|it| it.source_port == 0 || display(it.source_port, out))
     }),
     ("proxy_protocol_server_addr", |it, out| {
         it.header.as_ref().is_some_and(|it| display(&it.destination, out))
     }),
     ("proxy_protocol_server_port", |it, out| {
-        it.header.as_ref().is_some_and(|it| display(it.destination_port, out))
+        let port = it.header.as_ref().map(|it| it.destination_port);
+        port.is_some_and(|it| it == 0 || display(it, out))
     }),
     ("realip_remote_addr", |it, out| display(name(it.peer), out)),
     ("realip_remote_port", |it, out| port(it.peer, out)),

@@ -144,13 +144,20 @@ pub struct Backend {
     pub counters: Counters,
     /// Where it listens.
     pub address: Address,
-    /// Its address as logs and labels name it.
+    /// Which of the servers of its group with that address it is, counted from 0.
+    pub ordinal: u32,
+    /// Its address as logs name it.
     pub name: String,
 }
 
 impl Backend {
     /// A server of which nothing is known.
     pub fn new(address: Address) -> Self {
+        Self::nth(address, 0)
+    }
+
+    /// As [`Self::new`], for a line whose address lines before it have, too.
+    pub fn nth(address: Address, ordinal: u32) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
             fails: AtomicU32::new(0),
@@ -164,6 +171,15 @@ impl Backend {
             counters: Counters::default(),
             name: address.to_string(),
             address,
+            ordinal,
+        }
+    }
+
+    /// What metrics name it by: its address, with a number from the second of that address on.
+    pub fn label(&self) -> String {
+        match self.ordinal {
+            0 => self.name.clone(),
+            before => format!("{}#{}", self.name, u64::from(before) + 1),
         }
     }
 

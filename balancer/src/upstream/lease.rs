@@ -21,7 +21,9 @@ pub struct Lease<'a> {
     /// Who it is to those bound to it, `None` where nobody can be.
     pub server: Option<Arc<str>>,
     pub(super) terms: Terms,
-    /// What the policy that chose it has to be told.
+    /// The policy that chose it.
+    pub policy: &'static str,
+    /// What that has to be told.
     pub(super) needs: Needs,
     pub(super) place: (usize, usize),
     /// When it was chosen.

@@ -109,10 +109,19 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Whether one of an address that no line has taken yet has this number among them.
+    fn has(&self, address: &Address, ordinal: u32) -> bool {
+        let mut servers = self.0.get(address).into_iter().flatten();
+        servers.any(|it| it.backend.ordinal == ordinal)
+    }
+}
+
 /// The servers that lines come to. Each address of each line is one, and those that are `known`
 /// stay.
 pub fn servers(members: &[Member], mut known: Known) -> Vec<Server> {
     let mut servers: Vec<Server> = Vec::new();
+    let mut used: HashMap<Address, Vec<u32>> = HashMap::new();
     for member in members {
         let own = member.terms;
         let addresses = match &member.place {
@@ -130,8 +139,13 @@ pub fn servers(members: &[Member], mut known: Known) -> Vec<Server> {
         for (address, weight, backup) in addresses {
             let identity = Identity::new(&member.line, &address.to_string());
             let terms = Terms { identity, weight, backup, ..own };
-            let backend = known.take(&address, backup);
-            let backend = backend.unwrap_or_else(|| Arc::new(Backend::new(address)));
+            let used = used.entry(address.clone()).or_default();
+            let backend = known.take(&address, backup).unwrap_or_else(|| {
+                let is_free = |it: &u32| !used.contains(it) && !known.has(&address, *it);
+                let ordinal = (0..).find(is_free).unwrap_or_default();
+                Arc::new(Backend::nth(address, ordinal))
+            });
+            used.push(backend.ordinal);
             servers.push(Server { terms, backend, binding: member.binding.clone() });
         }
     }

@@ -17,7 +17,7 @@ use balancer::upstream::{Address, Backend, Binding, Server, Tried, Upstream};
 use policy::{Event, Request, Terms, Time};
 use tokio::runtime::Runtime;
 
-use crate::support::prometheus;
+use crate::support::{Balancer, Origin, prometheus};
 
 /// An admin listener on a port of its own, until dropped.
 struct Admin {
@@ -296,4 +296,22 @@ fn only_reading_is_served() {
     assert!(refused.head.contains("allow: get, head"), "{}", refused.head);
     let head = admin.ask("HEAD", "/api/status");
     assert_eq!((head.status, &*head.body), (200, ""));
+}
+
+#[test]
+fn two_servers_of_one_address_are_told_apart() {
+    let origin = Origin::named("a");
+    let name = origin.name();
+    let balancer = Balancer::start(&format!(
+        "upstream u {{ server {name}; server {name}; }}
+         server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://u; }} }}"
+    ));
+    let mut client = balancer.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").text(), "a");
+    }
+    let picks = |server: &str| {
+        balancer.metric("balancer_upstream_server_picks_total", &[&format!("server=\"{server}\"")])
+    };
+    assert_eq!([picks(&name), picks(&format!("{name}#2"))], [Some(2), Some(1)]);
 }

@@ -10,17 +10,6 @@ use nix::unistd::{User, geteuid};
 
 use crate::support::{Balancer, Client, Origin, eventually, free_port};
 
-/// The value of a line of `/proc/PID/task/TID/status`, for every thread.
-fn of_threads(balancer: &Balancer, name: &str) -> Vec<String> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", balancer.pid())).unwrap();
-    let value = |task: fs::DirEntry| {
-        let status = fs::read_to_string(task.path().join("status")).unwrap();
-        let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
-        line.trim_start_matches(':').trim().to_owned()
-    };
-    tasks.map(|it| value(it.unwrap())).collect()
-}
-
 fn serving(origin: &Origin, more: &str, outside: &str) -> String {
     format!(
         "server {{ listen 127.0.0.1:PORT; {more} location / {{ proxy_pass http://{}; }} }} }}
@@ -41,18 +30,15 @@ fn root_becomes_the_user_and_can_still_reload_reopen_and_end() {
     let daemon = User::from_name("daemon").unwrap().unwrap();
     let mut balancer = Balancer::start(&serving(&origin, "", "user daemon;"));
     let uid = daemon.uid.as_raw();
-    assert!(
-        of_threads(&balancer, "Uid")
-            .iter()
-            .all(|it| *it == [uid; 4].map(|it| it.to_string()).join("\t"))
-    );
-    let gid = daemon.gid.as_raw();
-    assert!(
-        of_threads(&balancer, "Gid")
-            .iter()
-            .all(|it| *it == [gid; 4].map(|it| it.to_string()).join("\t"))
-    );
-    let powerful = of_threads(&balancer, "CapEff")
+    let are = |name: &str, id: u32| {
+        let ids = [id; 4].map(|it| it.to_string()).join("\t");
+        balancer.of_threads("", name).iter().all(|it| *it == ids)
+    };
+    // The main thread writes the pid file as root.
+    eventually("every thread is the user's", || are("Uid", uid));
+    eventually("and the group's", || are("Gid", daemon.gid.as_raw()));
+    let powerful = balancer
+        .of_threads("", "CapEff")
         .iter()
         .filter(|it| !it.trim_matches('0').is_empty())
         .count();
@@ -74,12 +60,22 @@ fn root_becomes_the_user_and_can_still_reload_reopen_and_end() {
     eventually("it is the user's", || fs::metadata(folder.join("new.log")).unwrap().uid() == uid);
     assert_eq!(balancer.client().get("/").text(), "a");
     assert!(!balancer.said().contains("[warn]"), "{}", balancer.said());
+    let bin = User::from_name("bin").unwrap().unwrap();
     balancer.reload(&serving(&origin, "", "user bin;"));
-    let text = "[warn] ";
-    eventually("a change of the user is told", || {
-        balancer.said().contains(text)
-            && balancer.said().contains("a change of \"user\" is taken over")
+    let ids = [bin.uid.as_raw(); 4].map(|it| it.to_string()).join("\t");
+    eventually("those who serve are another user's", || {
+        balancer.of_threads("worker", "Uid").iter().all(|it| *it == ids)
     });
+    let is_none = |it: &String| it.trim_matches('0').is_empty();
+    assert!(balancer.of_threads("worker", "CapPrm").iter().all(is_none), "they keep nothing");
+    let groups = balancer.of_threads("worker", "Groups");
+    assert!(
+        groups.iter().all(|it| it.split(' ').any(|it| it == bin.gid.to_string())),
+        "{groups:?}"
+    );
+    assert_eq!(balancer.client().get("/").text(), "a");
+    balancer.reload(&serving(&origin, "", "user daemon;"));
+    assert_eq!(balancer.client().get("/").text(), "a");
     balancer.signal(Signal::SIGQUIT);
     assert_eq!(balancer.ended().code(), Some(0));
     assert!(!balancer.pid_file().exists());

@@ -93,3 +93,37 @@ fn method_and_body_are_replaced_and_the_next_request_is_read_well() {
     assert_eq!((seen[1].method(), seen[1].body.len()), ("POST", 0));
     assert_eq!(seen[2].method(), "PUT");
 }
+
+#[test]
+fn trailers_pass_where_it_is_asked_for() {
+    let origin = Origin::start(|seen, stream| {
+        let lines = "X-Sum: 1\r\nX-Gone: 2\r\nContent-Length: 9\r\n";
+        let body = if seen.path() == "/plain" {
+            "Content-Length: 3\r\n\r\nabc".to_owned()
+        } else {
+            format!("Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n{lines}\r\n")
+        };
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n{body}").as_bytes()).unwrap();
+        Next::Keep
+    });
+    let name = origin.name();
+    let balancer = Balancer::start(&format!(
+        "server {{ listen 127.0.0.1:PORT; proxy_hide_header X-Gone;
+         location / {{ proxy_pass_trailers on; proxy_pass http://{name}; }}
+         location /off {{ proxy_pass http://{name}; }} }}"
+    ));
+    let ask = |path: &str, version: &str| {
+        let mut client = balancer.client();
+        client.send(format!("GET {path} HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        let mut all = Vec::new();
+        while !client.is_ended() {
+            all.extend(client.bytes(1));
+        }
+        let all = String::from_utf8(all).unwrap();
+        all.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    assert!(ask("/", "1.1").ends_with("abc\r\n0\r\nX-Sum: 1\r\n\r\n"), "{}", ask("/", "1.1"));
+    assert!(ask("/plain", "1.1").ends_with("abc\r\n0\r\n\r\n"));
+    assert!(ask("/off", "1.1").ends_with("abc\r\n0\r\n\r\n"));
+    assert_eq!(ask("/", "1.0"), "abc");
+}

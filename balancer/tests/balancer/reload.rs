@@ -216,3 +216,29 @@ fn an_address_goes_to_the_socket_for_all_addresses_and_comes_back() {
         assert!(TcpStream::connect(("127.0.0.2", balancer.port)).is_err());
     }
 }
+
+#[test]
+fn another_number_of_workers_serves_after_a_reload() {
+    let origin = Origin::named("a");
+    let http = format!(
+        "server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://{}; }} }}",
+        origin.name()
+    );
+    let mut balancer = Balancer::start_with(1, &http);
+    let workers = |balancer: &Balancer| balancer.of_threads("worker", "Name").len();
+    assert_eq!(workers(&balancer), 1);
+    for count in [3, 2] {
+        let mut before = balancer.client();
+        assert_eq!(before.get("/").text(), "a");
+        balancer.reload_with(count, &http);
+        assert_eq!(before.get("/").text(), "a");
+        assert!(before.is_ended(), "it has had its last request");
+        for _ in 0..8 {
+            assert_eq!(balancer.client().get("/").text(), "a");
+        }
+        let count = usize::try_from(count).unwrap();
+        eventually("those before have ended", || workers(&balancer) == count);
+    }
+    let numbers = balancer.said().matches("start worker process 4").count();
+    assert_eq!(numbers, 1 + 3 + 2, "each is told once: {}", balancer.said());
+}

@@ -91,14 +91,15 @@ fn groups(snapshot: &Snapshot, now: Moment) -> Vec<Group> {
 fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Option<Group> {
     let first = same.first()?;
     // Found by address: groups of ten thousand servers are read again and again.
-    let mut places: HashMap<upstream::Address, (usize, Vec<*const upstream::Backend>)> =
+    let mut places: HashMap<(upstream::Address, u32), (usize, Vec<*const upstream::Backend>)> =
         HashMap::new();
     let mut servers: Vec<Server> = Vec::new();
     for server in same.iter().flat_map(|it| it.servers()) {
         let this = Arc::as_ptr(&server.backend);
         let next = || Server::read(&server, now);
-        match places.get_mut(&server.backend.address) {
-            // Two lines with one address: facts are added once, weights twice.
+        let key = (server.backend.address.clone(), server.backend.ordinal);
+        match places.get_mut(&key) {
+            // It has come back while it leaves: facts are added once, weights twice.
             Some((at, known)) if known.contains(&this) => {
                 servers[*at].weight += u64::from(server.terms.weight.get());
             }
@@ -107,7 +108,7 @@ fn group(name: String, is_stream: bool, same: &[&Upstream], now: Moment) -> Opti
                 known.push(this);
             }
             None => {
-                places.insert(server.backend.address.clone(), (servers.len(), vec![this]));
+                places.insert(key, (servers.len(), vec![this]));
                 servers.push(next());
             }
         }
@@ -222,6 +223,7 @@ impl Server {
         Self {
             id: backend.id(),
             name: backend.name.clone(),
+            label: backend.label(),
             state,
             why,
             pace: Pace::default(),

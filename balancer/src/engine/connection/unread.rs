@@ -45,34 +45,41 @@ impl Gone {
     }
 }
 
-const TIMED_OUT: &str = "client timed out (110: Connection timed out)";
+pub(super) const TIMED_OUT: &str = "client timed out (110: Connection timed out)";
 
 impl Connection<'_> {
     /// Tells that no request has come, of which a connection that served one is silent about time.
     pub(super) fn tell_waited(&self, gone: Option<&Gone>) {
-        let Some(listener) = self.snapshot.listener(&self.address) else { return };
-        let servers = &listener.servers;
-        let logs = &servers.servers[servers.default].fallback.error_logs;
-        if !logs.wants(Severity::Info) {
-            return;
-        }
-        let name = &self.client.name;
-        let text = if self.served > 0 {
-            let error = match gone {
-                None => return,
-                Some(Gone::Closed) => String::new(),
-                Some(Gone::Failed(error)) => format!(" {}", os_text(error)),
-            };
-            format!("client {name} closed keepalive connection{error}")
-        } else {
+        if self.served == 0 {
             let text = match gone {
                 None => TIMED_OUT.to_owned(),
                 Some(Gone::Closed) => "client closed connection".to_owned(),
                 Some(Gone::Failed(error)) => format!("recv() failed {}", os_text(error)),
             };
-            format!("{text} while waiting for request, client: {name}, server: {}", self.bind)
+            return self.tell(Severity::Info, &text, "waiting for request");
+        }
+        let error = match gone {
+            None => return,
+            Some(Gone::Closed) => String::new(),
+            Some(Gone::Failed(error)) => format!(" {}", os_text(error)),
         };
-        logs.write(Severity::Info, self.client.serial, &text);
+        let name = &self.client.name;
+        self.write(Severity::Info, || format!("client {name} closed keepalive connection{error}"));
+    }
+
+    /// Tells of a connection that has no request, in the log of the default server.
+    pub(super) fn tell(&self, severity: Severity, text: &str, action: &str) {
+        let (name, bind) = (&self.client.name, self.bind);
+        self.write(severity, || format!("{text} while {action}, client: {name}, server: {bind}"));
+    }
+
+    fn write(&self, severity: Severity, text: impl FnOnce() -> String) {
+        let Some(listener) = self.snapshot.listener(&self.address) else { return };
+        let servers = &listener.servers;
+        let logs = &servers.servers[servers.default].fallback.error_logs;
+        if logs.wants(severity) {
+            logs.write(severity, self.client.serial, &text());
+        }
     }
 
     /// Ends an exchange whose head has not come; `gone` is `None` when it took too long.

@@ -1,8 +1,6 @@
 //! The request's body: held until it is whole, or passed on as it arrives.
 
 use std::future::poll_fn;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::task::Poll;
 
 use crate::engine::answer::body_framing;
@@ -13,6 +11,7 @@ use crate::engine::failure::Abort;
 use crate::engine::h1::body::Framing;
 use crate::engine::h1::chunked::Step;
 use crate::engine::spool::Spool;
+use crate::http::client_body::BodyFiles;
 use crate::http::location::Location;
 use crate::http::proxy_pass::{Announced, Proxy};
 use crate::logs::{self, Level};
@@ -83,14 +82,16 @@ impl Connection<'_> {
             return Ok(Body::Spooled(spool.clone()));
         }
         if exchange.held == Some(0) {
-            return Ok(if is_replaced { Body::Replaced(length) } else { Body::Held(0) });
+            return Ok(match length {
+                _ if is_replaced => Body::Replaced(length),
+                None if !exchange.request.chunked => Body::None,
+                _ => Body::Held(0),
+            });
         }
-        let mut framing = body_framing(exchange);
+        let framing = body_framing(exchange);
         if let Framing::Empty = framing {
             return Ok(if is_replaced { Body::Replaced(length) } else { Body::None });
         }
-        let room = location.core.client_body_buffer_size.max(1);
-        let folder = location.core.client_body_temp_path.as_ref();
         // Chunks that do not stay chunks have to be counted first.
         let streams = !proxy.request_buffering && (length.is_some() || !proxy.http_1_0);
         if !is_replaced
@@ -106,6 +107,23 @@ impl Connection<'_> {
             exchange.has_streamed = true;
             return Ok(Body::Streamed(framing));
         }
+        self.hold(exchange, location, framing).await?;
+        Ok(match (&exchange.spooled, exchange.held) {
+            _ if is_replaced => Body::Replaced(length),
+            (Some(spool), _) => Body::Spooled(spool.clone()),
+            (None, held) => Body::Held(held.unwrap_or_default()),
+        })
+    }
+
+    /// Reads a body whole: into memory, and into a file from `client_body_buffer_size` on.
+    pub(in crate::engine) async fn hold(
+        &mut self,
+        exchange: &mut Exchange,
+        location: &Location,
+        mut framing: Framing,
+    ) -> Result<(), Abort> {
+        let (core, files) = (&location.core, &location.body_files);
+        let room = core.client_body_buffer_size.max(1);
         let start = exchange.input.head;
         let (mut end, mut taken) = (start, 0);
         let mut spool = None;
@@ -130,7 +148,7 @@ impl Connection<'_> {
                         return Err(Abort::TooLarge);
                     }
                     if room < end - start {
-                        end = start + to_disk(exchange, &mut spool, start..end, folder).await?;
+                        end = start + to_disk(exchange, &mut spool, start..end, files).await?;
                         self.deadline.arm(location.core.client_body_timeout);
                     }
                 }
@@ -145,8 +163,8 @@ impl Connection<'_> {
                 }
             }
         }
-        if spool.is_some() {
-            end = start + to_disk(exchange, &mut spool, start..end, folder).await?;
+        if spool.is_some() || files.are_for_all() && 0 < taken {
+            end = start + to_disk(exchange, &mut spool, start..end, files).await?;
         }
         // What follows the body belongs to the next request.
         exchange.input.close_gap(end);
@@ -155,12 +173,8 @@ impl Connection<'_> {
             exchange.received += taken;
         }
         exchange.held = Some((end - start) as u64);
-        exchange.spooled.clone_from(&spool);
-        Ok(match spool {
-            _ if is_replaced => Body::Replaced(length),
-            Some(spool) => Body::Spooled(spool),
-            None => Body::Held(taken),
-        })
+        exchange.spooled = spool;
+        Ok(())
     }
 
     async fn read_body(&mut self, exchange: &mut Exchange) -> Result<(), Abort> {
@@ -209,26 +223,28 @@ async fn to_disk(
     exchange: &mut Exchange,
     spool: &mut Option<Spool>,
     stretch: std::ops::Range<usize>,
-    folder: Option<&Arc<PathBuf>>,
+    files: &BodyFiles,
 ) -> Result<usize, Abort> {
     let bytes = exchange.input.bytes[stretch].to_vec();
-    if spool.is_none() {
-        let text = "a client request body is buffered to a temporary file";
-        logs::note(Level::Warn, exchange, text, "");
-    }
-    let written = async move {
-        let spool = match spool {
-            Some(spool) => spool,
-            None => spool.insert(Spool::create(folder.map(|it| it.to_path_buf())).await?),
-        };
-        spool.append(bytes).await.map_err(std::io::Error::other)?
+    let cannot = |exchange: &Exchange, error: &std::io::Error| {
+        let text = format!("a client request body cannot be buffered: {error}");
+        logs::note(Level::Error, exchange, &text, "");
+        Abort::Own
     };
-    match written.await {
-        Ok(_) => Ok(0),
-        Err(error) => {
-            let text = format!("a client request body cannot be buffered: {error}");
-            logs::note(Level::Error, exchange, &text, "");
-            Err(Abort::Own)
-        }
-    }
+    let spool = if let Some(spool) = spool {
+        spool
+    } else {
+        let created = Spool::create(files.place()).await;
+        let created = created.map_err(|it| cannot(exchange, &it))?;
+        let (level, name) = match created.name() {
+            Some(path) => (Level::Notice, format!(" {}", path.display())),
+            None => (Level::Warn, String::new()),
+        };
+        let text = format!("a client request body is buffered to a temporary file{name}");
+        logs::note(level, exchange, &text, "");
+        spool.insert(created)
+    };
+    let written = spool.append(bytes).await;
+    let written = written.map_err(std::io::Error::other).flatten();
+    written.map(|_| 0).map_err(|it| cannot(exchange, &it))
 }

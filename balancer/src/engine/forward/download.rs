@@ -13,7 +13,7 @@ use crate::engine::exchange::Exchange;
 use crate::engine::failure::Abort;
 use crate::engine::forward::settle::{load, settle};
 use crate::engine::forward::upload::Upload;
-use crate::engine::forward::{Request, part, place};
+use crate::engine::forward::{Request, part, place, trailers};
 use crate::engine::h1::body::{Framing, decimal};
 use crate::engine::h1::field::Name;
 use crate::engine::h1::request::Version;
@@ -102,6 +102,7 @@ impl Connection<'_> {
         };
         exchange.sent += down.relay.sent;
         exchange.compressed = down.relay.ratio();
+        trailers::take(exchange, request.proxy, down.relay.trailers());
         if passed == Passed::Whole && down.has_trailers {
             let mut trailers = Vec::new();
             request.location.filters.trail(exchange, &mut trailers);
@@ -112,9 +113,8 @@ impl Connection<'_> {
             }
         }
         exchange.ended = ended.unwrap_or_else(clock::now);
-        let mut head = down.relay.into_head();
-        head.clear();
-        exchange.hints = head;
+        exchange.hints = down.relay.into_head();
+        exchange.hints.clear();
         exchange.completed = passed == Passed::Whole;
         match (passed, stays, has_read_all) {
             (Passed::Whole, true, _) => After::Keep,
@@ -156,6 +156,7 @@ impl Connection<'_> {
             if is_upgrade { Framing::UntilClose } else { exchange.response.framing(is_head) };
         begin(exchange, request, !is_upgrade && upload.has_read_all() && !self.is_leaving());
         let has_body = !is_upgrade && !is_head && !matches!(status, 100..=199 | 204 | 304);
+        exchange.expects_trailers = request.proxy.pass_trailers;
         let outlet = request.location.filters.apply(exchange, has_body);
         let window = cut(exchange, request, &outlet);
         let mut head = std::mem::take(&mut exchange.hints);
@@ -171,7 +172,7 @@ impl Connection<'_> {
         let received = exchange.reply.bytes.len() as u64;
         let rate = rate.filter(|it| 0 < *it).map(Throttle::new);
         Download {
-            relay: relay.paced(pace, exchange.started),
+            relay: relay.paced(pace, exchange.started).keeping_trailers(exchange.expects_trailers),
             inflow: Inflow { received, ahead: None, rate },
             head_at,
             head_time,

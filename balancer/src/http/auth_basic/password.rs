@@ -8,6 +8,8 @@ use md5::{Digest, Md5};
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha1::Sha1;
 
+mod des;
+
 /// Whether the password is that of the entry; `None` where the entry is of no kind that is known.
 pub fn verify(password: &[u8], entry: &[u8]) -> Option<bool> {
     // Nothing hashes to nothing.
@@ -33,7 +35,7 @@ pub fn verify(password: &[u8], entry: &[u8]) -> Option<bool> {
         let entry = std::str::from_utf8(entry).ok()?;
         return Some(ShaCrypt::default().verify_password(password, entry).is_ok());
     }
-    None
+    des::crypt(password, entry).map(|it| it == entry)
 }
 
 /// Source: nginx `ngx_crypt_ssha`.
@@ -98,6 +100,7 @@ mod tests {
         "$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA",
         "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1",
         "{SSHA}8nC2N8ogaf+3dCnNOL31CJfOWeQwMTIz",
+        "abNANd1rDfiNc",
     ];
 
     #[track_caller]
@@ -112,6 +115,6 @@ mod tests {
         check("{PLAIN}secret");
         check("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=");
         ENTRIES.iter().for_each(|it| check(it));
-        assert_eq!(verify(b"secret", b"abJnggxhB/yWI"), None);
+        assert_eq!(verify(b"secret", b"$9$unknown"), None);
     }
 }

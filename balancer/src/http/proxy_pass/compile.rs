@@ -80,6 +80,7 @@ impl Settings {
             method: self.method.as_ref().map(|it| compile(it, names)).transpose()?,
             set_body: self.set_body.as_ref().map(|it| compile(it, names)).transpose()?,
             force_ranges: self.force_ranges.unwrap_or_default(),
+            pass_trailers: self.pass_trailers.unwrap_or_default(),
             pass_request_headers: self.pass_request_headers.unwrap_or(true),
             pass_request_body: self.pass_request_body.unwrap_or(true),
         })

@@ -44,6 +44,7 @@ pub struct Settings {
     pub(super) method: Option<Word>,
     pub(super) set_body: Option<Word>,
     pub(super) force_ranges: Option<bool>,
+    pub(super) pass_trailers: Option<bool>,
     pub(super) pass_request_headers: Option<bool>,
     pub(super) pass_request_body: Option<bool>,
     /// The path of the location all this is for; not a directive.
@@ -99,6 +100,7 @@ impl Settings {
             method: self.method.or_else(|| outer.method.clone()),
             set_body: self.set_body.or_else(|| outer.set_body.clone()),
             force_ranges: self.force_ranges.or(outer.force_ranges),
+            pass_trailers: self.pass_trailers.or(outer.pass_trailers),
             pass_request_headers: self.pass_request_headers.or(outer.pass_request_headers),
             pass_request_body: self.pass_request_body.or(outer.pass_request_body),
             place: if self.place.is_empty() { outer.place.clone() } else { self.place },
@@ -284,6 +286,11 @@ pub const ROWS: &[Row<Settings>] = &[
         "proxy_force_ranges",
         1,
         Effect::Set(|it, directive| put(&mut it.force_ranges, directive.flag())),
+    ),
+    row(
+        "proxy_pass_trailers",
+        1,
+        Effect::Set(|it, directive| put(&mut it.pass_trailers, directive.flag())),
     ),
     row(
         "proxy_pass_request_headers",

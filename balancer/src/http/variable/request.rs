@@ -7,6 +7,8 @@ use super::{display, set};
 use crate::engine::Totals;
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::Name;
+use crate::engine::tcp_info::{self, TcpInfo};
+use crate::proxy_protocol::Header;
 use crate::variable::Write;
 
 /// The variables.
@@ -24,6 +26,17 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     ("connections_writing", |it, out| totals(it).is_some_and(|it| display(it.writing, out))),
     ("http2", |_, _| false),
     ("is_request_port", |it, out| set(port(it).map(|_| &b":"[..]), out)),
+    ("proxy_protocol_addr", |it, out| header(it).is_some_and(|it| display(&it.source, out))),
+    ("proxy_protocol_port", |it, out| {
+        header(it).is_some_and(|it| it.source_port == 0 || display(it.source_port, out))
+    }),
+    ("proxy_protocol_server_addr", |it, out| {
+        header(it).is_some_and(|it| display(&it.destination, out))
+    }),
+    ("proxy_protocol_server_port", |it, out| {
+        let port = header(it).map(|it| it.destination_port);
+        port.is_some_and(|it| it == 0 || display(it, out))
+    }),
     ("request_body", |it, out| {
         let length = it.held.filter(|it| 0 < *it).and_then(|it| usize::try_from(it).ok());
         let start = it.input.head;
@@ -31,10 +44,13 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     }),
     ("request_body_file", |it, out| {
         use std::io::Write as _;
-        let number = it.spooled.as_ref().map(|it| it.descriptor());
-        let process = std::process::id();
+        use std::os::unix::ffi::OsStrExt as _;
+        let Some(spool) = &it.spooled else { return false };
+        if let Some(path) = spool.name() {
+            return set(Some(path.as_os_str().as_bytes()), out);
+        }
         // The file has no name of its own. Writing to memory does not fail.
-        number.is_some_and(|it| write!(out, "/proc/{process}/fd/{it}").is_ok())
+        write!(out, "/proc/{}/fd/{}", std::process::id(), spool.descriptor()).is_ok()
     }),
     ("request_id", |it, out| {
         use std::io::Write as _;
@@ -66,7 +82,21 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     ("ssl_session_id", |_, _| false),
     ("ssl_session_reused", |_, _| false),
     ("ssl_sigalg", |_, _| false),
+    ("tcpinfo_rcv_space", |it, out| tcp(it).is_some_and(|it| display(it.rcv_space, out))),
+    ("tcpinfo_rtt", |it, out| tcp(it).is_some_and(|it| display(it.rtt, out))),
+    ("tcpinfo_rttvar", |it, out| tcp(it).is_some_and(|it| display(it.rttvar, out))),
+    ("tcpinfo_snd_cwnd", |it, out| tcp(it).is_some_and(|it| display(it.snd_cwnd, out))),
 ];
+
+/// What a proxy in front of us has said of the connection.
+pub(super) fn header(exchange: &Exchange) -> Option<&Header> {
+    exchange.client.as_ref()?.header.as_deref()
+}
+
+fn tcp(exchange: &Exchange) -> Option<TcpInfo> {
+    let client = exchange.client.as_ref().filter(|it| it.local.is_some())?;
+    tcp_info::of(client.descriptor)
+}
 
 fn totals(exchange: &Exchange) -> Option<Totals> {
     exchange.client.as_ref().map(|it| it.shared.stats.totals())

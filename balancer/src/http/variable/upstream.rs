@@ -65,6 +65,12 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     ("upstream_status", |it, out| {
         attempts(it, out, |it, out| it.status != 0 && display(it.status, out))
     }),
+    ("upstream_inflight", |it, out| {
+        attempts(it, out, |it, out| it.backend.is_some() && display(it.in_flight, out))
+    }),
+    ("upstream_policy", |it, out| {
+        attempts(it, out, |it, out| it.backend.is_some() && display(it.policy, out))
+    }),
     // Nothing is kept, so there is nothing to say.
     ("upstream_cache_etag", |_, _| false),
     ("upstream_cache_last_modified", |_, _| false),

@@ -1,3 +1,4 @@
+use std::fs::OpenOptions;
 use std::io::Read;
 
 use super::*;
@@ -63,4 +64,34 @@ fn a_stalled_writer_blocks_nobody_and_leaves_whole_lines() {
     let mut rest = vec![0; usize::try_from(sent - lost).unwrap() * line.len()];
     reader.read_exact(&mut rest).unwrap();
     assert!(rest.chunks(line.len()).all(|it| it == line));
+}
+
+#[test]
+fn packed_lines_are_unpacked_piece_by_piece() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.log.gz");
+    let packing = Packing { level: 1, buffer: 8, flush: None };
+    let log = LogFile::packed(&path, packing).unwrap();
+    for line in ["one\n", "two\n", "three\n", "longer than the buffer\n"] {
+        log.collect(|out| out.extend_from_slice(line.as_bytes()));
+    }
+    finish(SOON);
+    let mut text = String::new();
+    let file = File::open(&path).unwrap();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "one\ntwo\nthree\nlonger than the buffer\n");
+}
+
+#[test]
+fn lines_may_name_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogFile::named().unwrap();
+    let second = Duration::from_secs(1);
+    let keeping = Keeping { max: 1, inactive: second, valid: second, min_uses: 1 };
+    for (name, keeping) in [("a", None), ("b", Some(keeping)), ("c", Some(keeping)), ("b", None)] {
+        log.collect_at(folder.path().join(name), keeping, |out| out.extend_from_slice(b"x\n"));
+    }
+    finish(SOON);
+    let count = |name: &str| lines(&folder.path().join(name));
+    assert_eq!([count("a"), count("b"), count("c")], [1, 2, 1]);
 }

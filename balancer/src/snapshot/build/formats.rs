@@ -1,18 +1,19 @@
 //! Log formats by name, and the access logs that use them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::conf::error::os_text;
 use crate::conf::{ConfError, Word};
 use crate::engine::exchange::Exchange;
 use crate::http::variable::Template;
-use crate::logs::error::{ErrorLogs, Sink};
-use crate::logs::rows::{AccessLine, ErrorLine, Escape, Format};
-use crate::logs::writer::LogFile;
-use crate::logs::{AccessLog, COMBINED};
+use crate::logs::error::{ErrorLogs, Sink, failed};
+use crate::logs::rows::{AccessLine, ErrorLine, Escape, Format, Settings};
+use crate::logs::writer::{Keeping, LogFile};
+use crate::logs::{AccessLog, COMBINED, Destination};
 use crate::variable::{Names, Subject};
 
 /// Where requests are logged that no `access_log` speaks of.
@@ -25,7 +26,12 @@ pub(super) struct Formats<'a, S> {
     names: &'a Names<S>,
     /// Where relative names begin.
     prefix: &'a Path,
+    /// Buffers of the logs so far, by name.
+    buffers: RefCell<BTreeMap<String, Buffer>>,
 }
+
+/// `buffer`, `flush` and `gzip` of a log.
+type Buffer = (u64, Option<Duration>, Option<u32>);
 
 impl<'a, S: Subject> Formats<'a, S> {
     /// Looks the variables of all formats up.
@@ -45,45 +51,59 @@ impl<'a, S: Subject> Formats<'a, S> {
                 Err(bad) => problems.push(ConfError::unplaced(bad.to_string())),
             }
         }
-        Self { formats, names, prefix }
+        Self { formats, names, prefix, buffers: RefCell::default() }
     }
 
     /// The access logs of a block; their files are open when this returns.
     pub(super) fn access(
         &self,
         lines: &[AccessLine],
+        keeping: Option<Keeping>,
         problems: &mut Vec<ConfError>,
     ) -> Vec<AccessLog<S>> {
         let mut logs = Vec::new();
         for line in lines {
-            match self.open(line) {
+            match self.open(line, keeping) {
                 Ok(log) => logs.push(log),
                 Err(problem) => problems.push(problem),
-            }
-            if let (Some(_), false) = (line.gzip, problems.iter().any(is_about_gzip)) {
-                problems.push(line.path.refuse(NO_GZIP).warning());
             }
         }
         logs
     }
 
-    fn open(&self, line: &AccessLine) -> Result<AccessLog<S>, ConfError> {
+    /// Logs of one file have one buffer.
+    ///
+    /// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_set_log`.
+    fn check_buffer(&self, line: &AccessLine) -> Result<(), ConfError> {
+        let Some(buffer) = line.buffer else { return Ok(()) };
+        let own = (buffer, line.flush, line.gzip);
+        let first = *self.buffers.borrow_mut().entry(line.path.to_string()).or_insert(own);
+        let path = &line.path;
+        let text = format!("access_log \"{path}\" already defined with conflicting parameters");
+        if first == own { Ok(()) } else { Err(path.refuse(text)) }
+    }
+
+    fn open(&self, line: &AccessLine, keeping: Option<Keeping>) -> Result<AccessLog<S>, ConfError> {
+        self.check_buffer(line)?;
         let name = line.format.as_ref();
         let found = self.formats.get(name.map_or("combined", Word::as_str));
         let (format, escape) = found.ok_or_else(|| {
             let word = name.unwrap_or(&line.path);
             word.refuse(format!("unknown log format \"{word}\""))
         })?;
-        if line.path.contains('$') {
-            let text = format!("invalid parameter \"{}\"", line.path);
-            let help = "this version logs to files whose names are known at the start";
-            return Err(line.path.refuse(text).with_help(help));
-        }
         let condition = line.condition.as_ref().and_then(|it| it.parameter("if"));
         let condition = condition.map(|it| Template::compile(it, self.names)).transpose();
         let condition = condition.map_err(|it| ConfError::unplaced(it.to_string()))?;
-        let file = line.open(self.prefix).map_err(ConfError::of_the_world)?;
-        Ok(AccessLog { format: Arc::clone(format), escape: *escape, file, condition })
+        let to = if line.is_named() {
+            let path = self.prefix.join(line.path.as_str());
+            let path = Template::compile(&path.to_string_lossy(), self.names);
+            let path = path.map_err(|it| line.path.refuse(it.to_string()))?;
+            let failed = |it| ConfError::of_the_world(failed(Path::new("access log"), &it));
+            Destination::Named { log: LogFile::named().map_err(failed)?, path, keeping }
+        } else {
+            Destination::File(line.open(self.prefix).map_err(ConfError::of_the_world)?)
+        };
+        Ok(AccessLog { format: Arc::clone(format), escape: *escape, to, condition })
     }
 }
 
@@ -113,11 +133,11 @@ impl<'a> Logs<'a> {
     /// The access logs of a location; their files are open when this returns.
     pub(super) fn access(
         &self,
-        lines: Option<&[AccessLine]>,
+        settings: &Settings,
         problems: &mut Vec<ConfError>,
     ) -> Vec<AccessLog> {
-        match lines {
-            Some(lines) => self.formats.access(lines, problems),
+        match settings.access() {
+            Some(lines) => self.formats.access(lines, settings.keeping(), problems),
             None => self.implicit(problems).into_iter().collect(),
         }
     }
@@ -136,7 +156,12 @@ impl<'a> Logs<'a> {
         });
         let (format, escape) = &self.formats.formats["combined"];
         let (format, escape) = (Arc::clone(format), *escape);
-        file.clone().map(|file| AccessLog { format, escape, file, condition: None })
+        file.clone().map(|file| AccessLog {
+            format,
+            escape,
+            to: Destination::File(file),
+            condition: None,
+        })
     }
 }
 
@@ -144,10 +169,4 @@ impl<'a> Logs<'a> {
 pub(super) fn errors(lines: &[ErrorLine], prefix: &Path) -> Result<ErrorLogs, ConfError> {
     let sinks = lines.iter().map(|it| Sink::open(it, prefix).map_err(ConfError::of_the_world));
     sinks.collect::<Result<_, _>>().map(ErrorLogs::new)
-}
-
-const NO_GZIP: &str = "\"gzip\" of \"access_log\" has no effect, lines are written as they are";
-
-fn is_about_gzip(problem: &ConfError) -> bool {
-    problem.reason == NO_GZIP
 }

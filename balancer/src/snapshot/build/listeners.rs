@@ -23,8 +23,29 @@ pub(super) struct Place {
     pub(super) default: Option<usize>,
     /// Positions among all servers.
     pub(super) servers: Vec<usize>,
-    /// Whether connections begin with a PROXY header.
+    /// Whether connections begin with a PROXY header: where any line asks for it.
     pub(super) proxy_protocol: bool,
+    agreement: Agreement,
+}
+
+/// Whether the lines of an address agree on its protocols.
+#[derive(Clone, Copy, Debug, Default)]
+struct Agreement {
+    /// What the last line has asked for, once there are two.
+    last: Option<bool>,
+    /// Whether a line has changed it.
+    is_changed: bool,
+}
+
+/// What a line asks for at an address.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) options: Option<ListenOptions>,
+    pub(super) is_default: bool,
+    pub(super) proxy_protocol: bool,
+    pub(super) span: &'a Span,
+    /// The server's position among all.
+    pub(super) server: usize,
 }
 
 /// The listeners, in the order in which the file names their addresses.
@@ -41,13 +62,21 @@ pub(super) fn listeners(
             place(&mut places, default_bind()).servers.push(at);
         }
         for line in &block.listen.lines {
-            let added = binds(line, answers).and_then(|binds| {
-                binds.into_iter().try_for_each(|bind| {
-                    let (options, is_default) = (line.options, line.is_default);
-                    add(&mut places, bind, options, is_default, &line.span, at).map(drop)
-                })
-            });
-            problems.extend(added.err());
+            let asked = Asked {
+                options: line.options,
+                is_default: line.is_default,
+                proxy_protocol: line.proxy_protocol,
+                span: &line.span,
+                server: at,
+            };
+            match binds(line, answers) {
+                Ok(binds) => {
+                    for bind in binds {
+                        add(&mut places, bind, &asked, problems);
+                    }
+                }
+                Err(problem) => problems.push(problem),
+            }
         }
     }
     merge(&mut places);
@@ -95,8 +124,14 @@ fn binds(line: &Listen, answers: &Answers) -> Result<Vec<Bind>, ConfError> {
 fn place(places: &mut Vec<Place>, bind: Bind) -> &mut Place {
     let found = places.iter().position(|it| it.bind == bind);
     let at = found.unwrap_or_else(|| {
-        let (options, default, servers) = (None, None, Vec::new());
-        places.push(Place { bind, options, default, servers, proxy_protocol: false });
+        places.push(Place {
+            bind,
+            options: None,
+            default: None,
+            servers: Vec::new(),
+            proxy_protocol: false,
+            agreement: Agreement::default(),
+        });
         places.len() - 1
     });
     &mut places[at]
@@ -106,32 +141,59 @@ fn place(places: &mut Vec<Place>, bind: Bind) -> &mut Place {
 ///
 /// Source: nginx `ngx_http.c`, `ngx_http_add_addresses` and `ngx_http_add_server`, and the same of
 /// `ngx_stream.c`.
-pub(super) fn add<'p>(
-    places: &'p mut Vec<Place>,
+pub(super) fn add(
+    places: &mut Vec<Place>,
     bind: Bind,
-    options: Option<ListenOptions>,
-    is_default: bool,
-    span: &Span,
-    server: usize,
-) -> Result<&'p mut Place, ConfError> {
-    let refuse = |text: String| Err(ConfError::new(text, span.clone()));
+    asked: &Asked<'_>,
+    problems: &mut Vec<ConfError>,
+) {
+    let shown = bind.to_string();
     let place = place(places, bind);
-    if place.servers.contains(&server) {
-        return refuse(format!("a duplicate listen {}", place.bind));
+    let problem = |text: &str| ConfError::new(format!("{text} {shown}"), asked.span.clone());
+    if place.servers.contains(&asked.server) {
+        return problems.push(problem("a duplicate listen"));
     }
-    if let Some(options) = options
-        && place.options.replace(options).is_some()
-    {
-        return refuse(format!("duplicate listen options for {}", place.bind));
+    if asked.options.is_some() && place.options.is_some() {
+        return problems.push(problem("duplicate listen options for"));
     }
-    if is_default && place.default.is_some() {
-        return refuse(format!("a duplicate default server for {}", place.bind));
+    if asked.is_default && place.default.is_some() {
+        return problems.push(problem("a duplicate default server for"));
     }
-    if is_default {
+    if !place.servers.is_empty() && place.disagrees(asked) {
+        problems.push(problem("protocol options redefined for").warning());
+    }
+    place.proxy_protocol |= asked.proxy_protocol;
+    place.options = asked.options.or(place.options);
+    if asked.is_default {
         place.default = Some(place.servers.len());
     }
-    place.servers.push(server);
-    Ok(place)
+    place.servers.push(asked.server);
+}
+
+impl Place {
+    /// Keeps what a further line says of the protocols; whether nginx warns of it.
+    ///
+    /// Source: nginx `ngx_http.c`, `ngx_http_add_addresses`.
+    fn disagrees(&mut self, asked: &Asked<'_>) -> bool {
+        let Agreement { last, is_changed } = self.agreement;
+        let (before, now) = (self.proxy_protocol, asked.proxy_protocol);
+        let (is_set, sets) = (self.options.is_some(), asked.options.is_some());
+        let differs_from_last = last.is_some_and(|it| it != now);
+        match (before, now) {
+            (false, true) => {
+                self.agreement = Agreement { last: Some(before), is_changed: true };
+                is_set && !sets || is_changed
+            }
+            (true, false) => {
+                self.agreement = Agreement { last: Some(now), is_changed: true };
+                sets || differs_from_last
+            }
+            _ => {
+                self.agreement.last = Some(now);
+                sets && is_changed || differs_from_last
+            }
+        }
+    }
 }
 
 fn listener(
@@ -141,7 +203,7 @@ fn listener(
     variables: &Names<Exchange>,
     problems: &mut Vec<ConfError>,
 ) -> Listener {
-    let Place { bind, options, default, servers: positions, .. } = place;
+    let Place { bind, options, default, servers: positions, proxy_protocol, .. } = place;
     let default = default.unwrap_or_default();
     let block = |at: usize| &http.servers[positions[at]];
     let entrance = block(default).entrance.clone().within(&http.entrance).compile();
@@ -152,5 +214,5 @@ fn listener(
     }
     let servers = positions.iter().map(|it| Arc::clone(&servers[*it])).collect();
     let servers = Servers { entrance, servers, default, names };
-    Listener { bind, options, servers }
+    Listener { bind, options, proxy_protocol, servers }
 }

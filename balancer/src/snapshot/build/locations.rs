@@ -248,22 +248,26 @@ impl<'a> Compiler<'a> {
     fn location(&mut self, name: String, scope: &Scope, own: &Own, prefix: usize) -> Location {
         let content = self.content(scope, own, prefix);
         let filters = Filters::compile(scope, self.names);
-        let guards = Guards::compile(scope, &self.zones, self.names, self.conf);
+        let answers = self.groups.answers;
+        let answer = |name: &str| answers.get(name).cloned().unwrap_or_default();
+        let guards = Guards::compile(scope, &self.zones, self.names, self.conf, &answer);
         let referers = scope.referer.compile(&self.server_names);
         let error_pages = scope.error_page.compile(self.names);
         let files = Files::compile(scope, own, self.names, self.prefix);
         let files = self.kept(files).unwrap_or_else(|| Files::none(self.prefix));
         let error_logs = formats::errors(&scope.logs.errors, self.prefix);
-        let mut core = scope.core.compile();
-        if let Some(folder) = &core.client_body_temp_path {
-            let folder = folders::make(self.prefix, folder, self.owner);
-            core.client_body_temp_path = self.kept(folder).map(Arc::new);
+        let core = scope.core.compile();
+        let mut body_files = scope.client_body.compile();
+        if let Some(folder) = body_files.folder.take() {
+            let folder = folders::make(self.prefix, &folder, self.owner);
+            body_files.folder = self.kept(folder).map(Arc::new);
         }
-        let access_logs = self.logs.access(scope.logs.access(), &mut self.problems);
+        let access_logs = self.logs.access(&scope.logs, &mut self.problems);
         Location {
             name,
             number: None,
             core,
+            body_files,
             is_internal: own.is_internal,
             limit_except: None,
             rewrite: Vec::new(),
@@ -275,6 +279,7 @@ impl<'a> Compiler<'a> {
             closing: scope.closing.compile(),
             browsers: scope.browser.compile(),
             redirects: scope.redirect.compile(),
+            mirror: scope.mirror.compile(),
             guards: self.kept(guards).flatten(),
             referers: self.kept(referers).flatten(),
             filters: self.kept(filters).unwrap_or_default(),

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::formats::{self, Formats};
-use super::listeners::{Place, add, merge};
+use super::listeners::{Asked, Place, add, merge};
 use super::upstreams::Groups;
+use crate::client::Trusted;
 use crate::conf::address::{Address, Host, Purpose};
 use crate::conf::{ConfError, Word};
 use crate::http::limit_zone::Zone;
@@ -37,6 +38,10 @@ pub(super) fn names(stream: &StreamBlock, add: &mut dyn FnMut(&Host)) {
     let resolvers = resolvers.filter_map(|it| it.resolver.as_ref());
     resolvers.flat_map(|it| &it.servers).for_each(|(it, _)| add(&it.host));
     stream.servers.iter().flat_map(|it| &it.listen.lines).for_each(|it| add(&it.address.host));
+    let access = stream.servers.iter().map(|it| &it.scope.access).chain([&stream.scope.access]);
+    for name in access.flat_map(|it| &it.trusted).filter_map(Trusted::name) {
+        add(&Host::Name(name.to_owned()));
+    }
     for server in &stream.servers {
         let Some(Handler::Proxy(target)) = &server.own.handler else { continue };
         if has_variables(target.as_bytes()) {
@@ -111,15 +116,21 @@ impl<'a> Compiler<'a> {
                 Err(problem) => self.problems.push(problem),
             }
             for line in &block.listen.lines {
-                let added = binds(line, answers).and_then(|binds| {
-                    binds.into_iter().try_for_each(|bind| {
-                        let (options, is_default) = (line.options, line.is_default);
-                        let place = add(&mut places, bind, options, is_default, &line.span, at)?;
-                        place.proxy_protocol |= line.proxy_protocol;
-                        Ok(())
-                    })
-                });
-                self.problems.extend(added.err());
+                let asked = Asked {
+                    options: line.options,
+                    is_default: line.is_default,
+                    proxy_protocol: line.proxy_protocol,
+                    span: &line.span,
+                    server: at,
+                };
+                match binds(line, answers) {
+                    Ok(binds) => {
+                        for bind in binds {
+                            add(&mut places, bind, &asked, &mut self.problems);
+                        }
+                    }
+                    Err(problem) => self.problems.push(problem),
+                }
             }
         }
         if servers.len() < self.stream.servers.len() {
@@ -131,7 +142,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn listener(&mut self, place: Place, servers: &[Arc<Server>]) -> StreamListener {
-        let Place { bind, options, default, servers: positions, proxy_protocol } = place;
+        let Place { bind, options, default, servers: positions, proxy_protocol, .. } = place;
         let is_alone = positions.len() == 1;
         let mut names = NameTable::default();
         for (at, position) in positions.iter().enumerate() {
@@ -145,6 +156,9 @@ impl<'a> Compiler<'a> {
 
     fn server(&mut self, block: &StreamServerBlock) -> Result<Server, ConfError> {
         let scope = block.scope.clone().within(&self.stream.scope);
+        let answers = self.groups.answers;
+        let answer = |name: &str| answers.get(name).cloned().unwrap_or_default();
+        let trusted = Trusted::resolve(&scope.access.trusted, &answer)?;
         let resolver = self.groups.resolvers.of(&scope.resolver)?;
         let content = match &block.own.handler {
             Some(Handler::Proxy(target)) => self.proxy(&scope, target, resolver)?,
@@ -166,13 +180,13 @@ impl<'a> Compiler<'a> {
             definitions: Arc::clone(&self.definitions),
             error_logs: formats::errors(&scope.logs.errors, self.prefix)?,
             proxy_protocol_timeout: scope.core.proxy_protocol_timeout(),
-            trusted: scope.access.trusted,
+            trusted,
             assignments: block.set.compile(self.variables)?,
             limit_conn: scope.limit_conn.compile(&self.zones)?,
             rules: scope.access.rules.0,
             preread: scope.core.preread(),
             content,
-            logs: self.formats.access(lines, &mut self.problems),
+            logs: self.formats.access(lines, scope.logs.keeping(), &mut self.problems),
         })
     }
 

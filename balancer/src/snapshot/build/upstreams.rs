@@ -25,7 +25,7 @@ use crate::variable::Names;
 
 /// The groups of a configuration, as far as they have been asked for.
 pub(super) struct Groups<'a> {
-    answers: &'a Answers,
+    pub(super) answers: &'a Answers,
     /// Those of the configuration before this one.
     previous: &'a [Arc<Upstream>],
     is_strict: bool,

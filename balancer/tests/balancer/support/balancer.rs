@@ -114,6 +114,26 @@ impl Balancer {
         eventually("the reload succeeds", || succeeded() > before);
     }
 
+    /// As [`Self::reload`], for another number of workers.
+    pub(crate) fn reload_with(&mut self, workers: u32, http: &str) {
+        self.workers = workers;
+        self.reload(http);
+    }
+
+    /// The value of a line of `/proc/PID/task/TID/status`, for every thread of a name.
+    pub(crate) fn of_threads(&self, thread: &str, name: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        // A thread may end while it is looked at.
+        let statuses =
+            tasks.filter_map(|it| fs::read_to_string(it.ok()?.path().join("status")).ok());
+        let value = |status: &str, name: &str| {
+            let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
+            line.trim_start_matches(':').trim().to_owned()
+        };
+        let own = statuses.filter(|it| value(it, "Name").starts_with(thread));
+        own.map(|it| value(&it, name)).collect()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
