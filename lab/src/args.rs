@@ -13,7 +13,9 @@ use crate::{
     up, with_data,
 };
 
+mod capacity;
 mod experiment;
+mod faults;
 mod simulate;
 mod whatif;
 
@@ -97,6 +99,10 @@ enum Subject {
     },
     /// Predicts what other policies would have done with recorded requests, and tries the best
     Whatif(Box<whatif::Asked>),
+    /// Loads the shop stage by stage, with more replicas or more users, and says what it carried
+    Capacity(capacity::Capacity),
+    /// Has MariaDB, Redis, a replica and the network fail under orders, and compares the books
+    Faults(faults::Faults),
     /// Makes one page of folders that experiments and simulations have kept, or of files of Locust
     Report {
         /// Folders, `*_stats.csv` or HTML reports of Locust
@@ -137,6 +143,8 @@ impl Args {
                 questions::run(&asked, out)
             }
             Subject::Whatif(it) => it.run(out),
+            Subject::Capacity(it) => it.run(out),
+            Subject::Faults(it) => it.run(out),
             Subject::Report { sources, compare, out: page } => {
                 report::run(&sources, compare, page, out).map(|_| ())
             }

@@ -52,6 +52,18 @@ pub fn post(server: SocketAddr, path: &str, json: &str) -> io::Result<Answer> {
     )
 }
 
+/// Sends a JSON body to `path` with an `Idempotency-Key`, so that it may be sent again.
+pub fn post_once(server: SocketAddr, path: &str, json: &str, key: &str) -> io::Result<Answer> {
+    exchange(
+        server,
+        &format!(
+            "POST {path} HTTP/1.1\r\n{}Content-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n{json}",
+            common(server),
+            json.len(),
+        ),
+    )
+}
+
 fn common(server: SocketAddr) -> String {
     format!("Host: {server}\r\nConnection: close\r\n")
 }

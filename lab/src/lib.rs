@@ -1,17 +1,20 @@
 //! Which policy, and when? The lab runs the whole product to find out.
 //!
 //! Reading order: [`args`] is what may be asked; [`up`] shows a [`shop`], which is made of
-//! [`process`]es, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it users and reads its
-//! [`metrics`]. [`experiment`] measures policies with it. [`simulate`] compares policies in a model, [`sim`], by a
-//! [`scenario`]; [`stats`] says how sure it is and [`record`] keeps what was seen, of which
-//! [`report`] makes a page. [`questions`] runs and answers the nine questions of the lab;
+//! [`process`]es, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it users and
+//! reads its [`metrics`]. [`experiment`] measures policies with it, [`capacity`] asks how much it carries,
+//! [`faults`] has its parts fail, and the [`wire`]s between them. [`simulate`] compares policies in a
+//! model, [`sim`], by a [`scenario`]; [`stats`] says how sure it is and [`record`] keeps what was seen, of
+//! which [`report`] makes a page. [`questions`] runs and answers the nine questions of the lab;
 //! [`whatif`] predicts what another policy would have done with what was seen.
 
 pub mod args;
+pub mod capacity;
 pub mod configs;
 pub mod csv;
 pub mod data_services;
 pub mod experiment;
+pub mod faults;
 pub mod http;
 pub mod load;
 pub mod metrics;
@@ -27,4 +30,5 @@ pub mod simulate;
 pub mod stats;
 pub mod up;
 pub mod whatif;
+pub mod wire;
 pub mod with_data;

@@ -4,6 +4,7 @@ use std::{
     env, fs,
     io::Read,
     net::{Ipv4Addr, TcpStream},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -17,10 +18,10 @@ use super::place::{Place, Private};
 use crate::process::{Process, program};
 
 /// User and password of the application account on a private server.
-const ACCOUNT: &str = "labo04";
+pub(super) const ACCOUNT: &str = "labo04";
 
 /// How long a first start may take on a busy machine.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A MariaDB server: a private one that ends with this guard, or the one `TEST_DATABASE_URL` names.
 #[derive(Debug)]
@@ -54,25 +55,7 @@ impl MariaDb {
     /// server, not a power cut.
     pub fn start_private() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("lab-mariadb-").tempdir()?;
-        let install = Command::new(program("mariadb-install-db")?)
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
-            .arg(format!("--user={}", own_name()?))
-            .arg(format!("--datadir={}", folder.path().join("data").display()))
-            // Installations that run at once remove each other's files from a common folder.
-            .arg(format!("--tmpdir={}", folder.path().display()))
-            .output()
-            .context("mariadb-install-db cannot be started")?;
-        if !install.status.success() {
-            let said = String::from_utf8_lossy(&install.stderr);
-            bail!("mariadb-install-db failed: {}", said.trim_end());
-        }
-        fs::write(
-            folder.path().join("accounts.sql"),
-            format!(
-                "CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{ACCOUNT}';\n\
-                 GRANT ALL ON *.* TO '{ACCOUNT}'@'%';\n"
-            ),
-        )?;
+        install(folder.path())?;
         Ok(Self { place: Place::Private(Private::start(folder, serve)?) })
     }
 
@@ -100,19 +83,7 @@ impl MariaDb {
     /// row, columns separated by tabs, no headings.
     pub fn run(&self, statements: &str) -> Result<String> {
         let account = self.account();
-        let output = Command::new(program("mariadb")?)
-            .args(["--no-defaults", "--protocol=TCP", "--batch", "--skip-column-names"])
-            .arg(format!("--host={}", account.host))
-            .arg(format!("--port={}", account.port))
-            .arg(format!("--user={}", account.user))
-            .args(["-e", statements])
-            .env("MYSQL_PWD", &account.password)
-            .output()
-            .context("mariadb cannot be started")?;
-        if !output.status.success() {
-            bail!("MariaDB refused: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        client(&account.user, &account.password, &account.host, account.port, statements)
     }
 
     /// The port of 127.0.0.1, or of the host that `TEST_DATABASE_URL` names.
@@ -176,26 +147,75 @@ impl Account {
 }
 
 fn serve(folder: &TempDir, port: u16) -> Result<Process> {
-    let path = folder.path();
-    let mut server = Process::spawn_in(
-        folder,
-        "mariadbd",
-        Command::new(program("mariadbd")?)
-            .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
-            .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M"])
-            .arg(format!("--user={}", own_name()?))
-            .arg(format!("--datadir={}", path.join("data").display()))
-            .arg(format!("--socket={}", path.join("s").display()))
-            .arg(format!("--pid-file={}", path.join("pid").display()))
-            .arg(format!("--init-file={}", path.join("accounts.sql").display()))
-            .arg(format!("--port={port}")),
-    )?;
+    let mut server = Process::spawn_in(folder, "mariadbd", &mut server(folder.path(), port)?)?;
     server.wait_until_ready(DEADLINE, || Ok(greets(port)))?;
     Ok(server)
 }
 
+/// Makes the system tables in a folder, and the file that makes the application account.
+pub(super) fn install(folder: &Path) -> Result<()> {
+    let install = Command::new(program("mariadb-install-db")?)
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+        .arg(format!("--user={}", own_name()?))
+        .arg(format!("--datadir={}", folder.join("data").display()))
+        // Installations that run at once remove each other's files from a common folder.
+        .arg(format!("--tmpdir={}", folder.display()))
+        .output()
+        .context("mariadb-install-db cannot be started")?;
+    if !install.status.success() {
+        let said = String::from_utf8_lossy(&install.stderr);
+        bail!("mariadb-install-db failed: {}", said.trim_end());
+    }
+    fs::write(
+        folder.join("accounts.sql"),
+        format!(
+            "CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{ACCOUNT}';\n\
+             GRANT ALL ON *.* TO '{ACCOUNT}'@'%';\n"
+        ),
+    )?;
+    Ok(())
+}
+
+/// The command that serves a folder; see [`install`].
+pub(super) fn server(folder: &Path, port: u16) -> Result<Command> {
+    let mut command = Command::new(program("mariadbd")?);
+    command
+        .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
+        .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M"])
+        .arg(format!("--user={}", own_name()?))
+        .arg(format!("--datadir={}", folder.join("data").display()))
+        .arg(format!("--socket={}", folder.join("s").display()))
+        .arg(format!("--pid-file={}", folder.join("pid").display()))
+        .arg(format!("--init-file={}", folder.join("accounts.sql").display()))
+        .arg(format!("--port={port}"));
+    Ok(command)
+}
+
+/// Runs statements and returns what the client prints.
+pub(super) fn client(
+    user: &str,
+    password: &str,
+    host: &str,
+    port: u16,
+    statements: &str,
+) -> Result<String> {
+    let output = Command::new(program("mariadb")?)
+        .args(["--no-defaults", "--protocol=TCP", "--batch", "--skip-column-names"])
+        .arg(format!("--host={host}"))
+        .arg(format!("--port={port}"))
+        .arg(format!("--user={user}"))
+        .args(["-e", statements])
+        .env("MYSQL_PWD", password)
+        .output()
+        .context("mariadb cannot be started")?;
+    if !output.status.success() {
+        bail!("MariaDB refused: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Whether the server speaks first, as a MySQL server does once it takes connections.
-fn greets(port: u16) -> bool {
+pub(super) fn greets(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(|mut it| {
         let mut length_and_number = [0; 4];
         it.set_read_timeout(Some(Duration::from_secs(1))).is_ok()

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::place::{Place, Private};
@@ -34,8 +34,9 @@ impl Redis {
 
     /// Starts a private server in any case: for tests that pause or kill it.
     pub fn start_private() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("lab-redis-").tempdir()?;
-        Ok(Self { place: Place::Private(Private::start(folder, serve)?) })
+        Ok(Self {
+            place: Place::Private(Private::start(folder()?, |it, port| serve(it, port, &[]))?),
+        })
     }
 
     /// The address of database 0, `redis://127.0.0.1:<port>` for a private server.
@@ -43,6 +44,14 @@ impl Redis {
         match &self.place {
             Place::Private(private) => format!("redis://127.0.0.1:{}", private.port()),
             Place::Elsewhere(url) => url.clone(),
+        }
+    }
+
+    /// The port of a private server.
+    pub fn port(&self) -> Option<u16> {
+        match &self.place {
+            Place::Private(private) => Some(private.port()),
+            Place::Elsewhere(_) => None,
         }
     }
 
@@ -67,7 +76,13 @@ impl Redis {
     }
 }
 
-fn serve(folder: &TempDir, port: u16) -> Result<Process> {
+/// A folder for one server.
+pub(super) fn folder() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("lab-redis-").tempdir()?)
+}
+
+/// Starts a server with settings of its caller, and waits until it answers.
+pub(super) fn serve(folder: &TempDir, port: u16, settings: &[&str]) -> Result<Process> {
     let mut server = Process::spawn_in(
         folder,
         "redis-server",
@@ -75,13 +90,26 @@ fn serve(folder: &TempDir, port: u16) -> Result<Process> {
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
             .arg(port.to_string())
             .arg("--dir")
-            .arg(folder.path()),
+            .arg(folder.path())
+            .args(settings),
     )?;
     server.wait_until_ready(Duration::from_secs(20), || Ok(answers_ping(port)))?;
     Ok(server)
 }
 
-fn answers_ping(port: u16) -> bool {
+/// Sends a command to a server and returns its answer as `redis-cli` prints it for programs.
+pub(super) fn ask(port: u16, words: &[&str]) -> Result<String> {
+    let output = Command::new(program("redis-cli")?)
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(words)
+        .output()
+        .context("redis-cli cannot be started")?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    ensure!(output.status.success() && !said.starts_with("ERR"), "{}: {said}", words.join(" "));
+    Ok(said)
+}
+
+pub(super) fn answers_ping(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(|mut it| {
         let mut answer = [0; 7];
         it.set_read_timeout(Some(Duration::from_secs(1))).is_ok()

@@ -4,6 +4,7 @@ mod acceptance;
 mod calibration;
 mod data_services;
 mod experiment;
+mod faults;
 mod replay;
 mod replicas;
 mod tidy;
