@@ -120,7 +120,7 @@ impl From<DbError> for ApiError {
                 )
             },
             DbError::Unavailable(None) => Self::shed("database", WAIT, "Database unavailable."),
-            DbError::Unavailable(Some(_)) | DbError::Refused(_) => Self {
+            DbError::Unavailable(Some(_)) | DbError::Lost(_) | DbError::Refused(_) => Self {
                 cause: Some(error.into()),
                 ..Self::shed("database", WAIT, "Database unavailable.")
             },

@@ -40,7 +40,7 @@ impl Cache {
         Ok(Self {
             reports: Reports::new(config.reports),
             redis: Redis::new(config, metrics)?,
-            walks: Walks::new(config, Arc::clone(&space), metrics)?,
+            walks: Walks::new(config, Arc::clone(&space), metrics),
             space,
         })
     }

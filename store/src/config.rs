@@ -17,7 +17,7 @@ pub use self::choice::{
     Seed, ServerTiming, Stage, StockSync,
 };
 pub use self::database::Database;
-pub use self::redis::Redis;
+pub use self::redis::{Redis, Server};
 use self::value::Reader;
 use crate::domain::stock::StockPolicy;
 
@@ -107,6 +107,8 @@ pub struct Pool {
     pub min: u32,
     /// Longest wait for a free one.
     pub acquire: Duration,
+    /// Longest wait for a server to take a new one.
+    pub connect: Duration,
     /// Longest wait for a row (MySQL) or for the file (SQLite).
     pub lock_wait: Duration,
 }
@@ -208,6 +210,15 @@ impl Config {
             database,
             redis,
         };
+        let walks = config.stage.reports == Reports::RedisScan
+            || config.stage.stock_sync == StockSync::Scan
+            || config.reports.build == Build::RedisScan;
+        if walks && matches!(config.redis, Some(Redis::Cluster { .. })) {
+            read.refuse_unseen(
+                "STORE_STAGE, STORE_REPORTS, STORE_STOCK_SYNC, STORE_REPORT_BUILD",
+                "redis_scan and scan walk through one Redis, not a cluster",
+            );
+        }
         if config.redis.is_none() && 1 < config.replicas {
             read.warn(format!(
                 "STORE_REPLICAS={} without REDIS_URL or REDIS_HOST: each replica keeps reports of its own",
@@ -235,6 +246,7 @@ fn read_pool(read: &mut Reader<'_>) -> Pool {
         max,
         min: read.number("STORE_DB_POOL_MIN", 0, 10_000).unwrap_or(2).min(max),
         acquire: read.duration("STORE_DB_ACQUIRE_TIMEOUT").unwrap_or(five),
+        connect: read.duration("STORE_DB_CONNECT_TIMEOUT").unwrap_or(five),
         lock_wait: read.duration("STORE_DB_LOCK_WAIT").unwrap_or(five),
     }
 }

@@ -10,6 +10,7 @@ pub mod link;
 pub mod meta;
 pub mod migrate;
 pub mod orders;
+mod pool;
 pub mod products;
 pub mod reports;
 pub mod stocks;
@@ -19,14 +20,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{MySql, MySqlPool, SqlSafeStr, SqlitePool, Transaction};
+use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use tokio::sync::Mutex;
 
 pub use self::error::DbError;
 pub(crate) use self::error::seconds;
 pub use self::link::{Link, Session, Tx};
+pub use self::pool::Lent;
+use self::pool::MysqlPool;
 use crate::config::{Config, Connections, Database, Pool};
 use crate::metrics::Metrics;
 use crate::stage::Switches;
@@ -40,14 +44,13 @@ pub struct Db {
     metrics: Metrics,
     /// Set once the schema is there, cleared while the database does not answer.
     open: AtomicBool,
+    /// What the database is watched over: a connection that no request can take.
+    watching: Mutex<Option<Session>>,
 }
 
 #[derive(Debug)]
 enum Pools {
-    Mysql {
-        pool: MySqlPool,
-        options: Box<MySqlConnectOptions>,
-    },
+    Mysql(MysqlPool),
     /// SQLite has one writer: its pool holds one connection, so that writers queue in order here
     /// instead of polling the file.
     Sqlite {
@@ -65,11 +68,10 @@ impl Db {
     ) -> Result<Self, sqlx::Error> {
         let limits = config.pool;
         let pools = match &config.database {
-            Database::Mysql(url) => {
-                let options = Box::new(url.parse::<MySqlConnectOptions>()?);
-                let pool = mysql_pool(limits, limits.max, limits.min, &metrics)
-                    .connect_lazy_with((*options).clone());
-                Pools::Mysql { pool, options }
+            Database::Mysql(urls) => {
+                let servers = urls.iter().map(|it| it.parse::<MySqlConnectOptions>());
+                let servers = servers.collect::<Result<_, _>>()?;
+                Pools::Mysql(MysqlPool::new(servers, limits, &metrics))
             }
             Database::Sqlite(path) => {
                 let options = sqlite_options(path, limits)?;
@@ -93,7 +95,14 @@ impl Db {
             }
         };
         metrics.pool_max.set(i64::from(limits.max));
-        Ok(Self { pools, limits, switches, metrics, open: AtomicBool::new(false) })
+        Ok(Self {
+            pools,
+            limits,
+            switches,
+            metrics,
+            open: AtomicBool::new(false),
+            watching: Mutex::new(None),
+        })
     }
 
     /// Lets requests through, or refuses them at once while there is nothing to wait for.
@@ -134,7 +143,10 @@ impl Db {
     /// As [`Self::session`], also before the schema is there.
     pub async fn session_unchecked(&self) -> Result<Session, DbError> {
         match &self.pools {
-            Pools::Mysql { pool, options } => Ok(Session::Mysql(self.mysql(pool, options).await?)),
+            Pools::Mysql(pool) => Ok(Session::Mysql(match self.switches.now().connections {
+                Connections::Pool => pool.acquire().await?,
+                Connections::PerCall => pool.open().await?,
+            })),
             Pools::Sqlite { readers, .. } => Ok(Session::Sqlite(self.pooled(readers).await?)),
         }
     }
@@ -148,16 +160,54 @@ impl Db {
     /// As [`Self::begin`], also before the schema is there.
     pub async fn begin_unchecked(&self) -> Result<Tx, DbError> {
         match &self.pools {
-            Pools::Mysql { pool, options } => {
-                let connection = self.mysql(pool, options).await?;
-                Ok(Tx::Mysql(Transaction::begin(connection, None).await?))
-            }
+            Pools::Mysql(pool) => Ok(Tx::Mysql(
+                pool.begin(self.switches.now().connections == Connections::Pool).await?,
+            )),
             Pools::Sqlite { writer, .. } => {
                 let connection = self.pooled(writer).await?;
                 let begin = Some("BEGIN IMMEDIATE".into_sql_str());
                 Ok(Tx::Sqlite(Transaction::begin(connection, begin).await?))
             }
         }
+    }
+
+    /// Asks the database for a sign of life, however busy the pool is.
+    ///
+    /// When there is none, the next server is tried from now on, if several are known.
+    pub async fn check(&self, patience: Duration) -> Result<(), DbError> {
+        let asked = async {
+            let mut watching = self.watching.lock().await;
+            // Taken out, so that a connection that fails, or is not waited for, is not used again.
+            let mut session = match (watching.take(), &self.pools) {
+                (Some(session), _) => session,
+                (None, Pools::Mysql(pool)) => Session::Mysql(pool.open_uncounted().await?),
+                (None, Pools::Sqlite { readers, .. }) => {
+                    Session::Sqlite(self.pooled(readers).await?)
+                }
+            };
+            meta::ping(session.link(self, "ping")).await?;
+            // SQLite has no connection to lose, and few to keep.
+            *watching = Some(session).filter(|_| !self.is_sqlite());
+            Ok(())
+        };
+        let outcome =
+            tokio::time::timeout(patience, asked).await.unwrap_or(Err(DbError::Unavailable(None)));
+        if let (Err(_), Pools::Mysql(pool)) = (&outcome, &self.pools) {
+            pool.leave_server();
+        }
+        outcome
+    }
+
+    /// Closes connections that nobody has needed for long.
+    pub fn tend(&self) {
+        if let Pools::Mysql(pool) = &self.pools {
+            pool.tend();
+        }
+    }
+
+    /// Whether MySQL is a Galera cluster, as far as is known: it has no named locks.
+    pub fn is_galera(&self) -> bool {
+        matches!(&self.pools, Pools::Mysql(pool) if pool.is_galera())
     }
 
     /// Handles for what is counted about statements.
@@ -173,7 +223,7 @@ impl Db {
     /// Writes the state of the pools into their gauges.
     pub fn observe_pools(&self) {
         let (size, idle) = match &self.pools {
-            Pools::Mysql { pool, .. } => (pool.size() as usize, pool.num_idle()),
+            Pools::Mysql(pool) => (pool.in_use() + pool.idle(), pool.idle()),
             Pools::Sqlite { readers, writer } => {
                 ((readers.size() + writer.size()) as usize, readers.num_idle() + writer.num_idle())
             }
@@ -189,7 +239,7 @@ impl Db {
     /// Closes the pools, waiting for what is in use.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Mysql { pool, .. } => pool.close().await,
+            Pools::Mysql(pool) => pool.close(self.limits.acquire).await,
             Pools::Sqlite { readers, writer } => {
                 readers.close().await;
                 writer.close().await;
@@ -201,26 +251,7 @@ impl Db {
         if self.open.load(Ordering::Relaxed) { Ok(()) } else { Err(DbError::Unavailable(None)) }
     }
 
-    async fn mysql(
-        &self,
-        pool: &MySqlPool,
-        options: &MySqlConnectOptions,
-    ) -> Result<PoolConnection<MySql>, DbError> {
-        match self.switches.now().connections {
-            Connections::Pool => self.pooled(pool).await,
-            // A pool of one that ends with its connection: the login is paid for by this call alone.
-            Connections::PerCall => {
-                let own =
-                    mysql_pool(self.limits, 1, 0, &self.metrics).connect_lazy_with(options.clone());
-                self.pooled(&own).await
-            }
-        }
-    }
-
-    async fn pooled<D: sqlx::Database>(
-        &self,
-        pool: &sqlx::Pool<D>,
-    ) -> Result<PoolConnection<D>, DbError> {
+    async fn pooled(&self, pool: &SqlitePool) -> Result<PoolConnection<Sqlite>, DbError> {
         let started = Instant::now();
         let connection = pool.acquire().await;
         self.metrics.pool_wait.observe(started.elapsed().as_secs_f64());
@@ -233,28 +264,6 @@ impl Db {
             error => error.into(),
         })
     }
-}
-
-fn mysql_pool(limits: Pool, max: u32, min: u32, metrics: &Metrics) -> MySqlPoolOptions {
-    let opened = metrics.connections_opened.clone();
-    // InnoDB counts whole seconds, from 1.
-    let lock_wait = limits.lock_wait.as_secs().max(1);
-    MySqlPoolOptions::new()
-        .max_connections(max)
-        .min_connections(min)
-        .acquire_timeout(limits.acquire)
-        .test_before_acquire(false)
-        .after_connect(move |connection, _| {
-            opened.inc();
-            Box::pin(async move {
-                let settings = format!(
-                    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                     SET SESSION innodb_lock_wait_timeout = {lock_wait}"
-                );
-                sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await?;
-                Ok(())
-            })
-        })
 }
 
 fn sqlite_options(path: &str, limits: Pool) -> Result<SqliteConnectOptions, sqlx::Error> {

@@ -12,11 +12,13 @@ pub mod stocks;
 pub mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
 use crate::app::App;
+use crate::db::DbError;
 
 /// A body as the handlers take it: an object, empty for `{}`, `[]` and `null`.
 pub type Fields = Map<String, Value>;
@@ -35,12 +37,17 @@ pub fn parse_object(body: &[u8]) -> Result<Fields, ApiError> {
     }
 }
 
+/// Work that has not ended by then hangs on a server that is gone without a word: its connection
+/// is given up, so that the pool does not fill with the like.
+const LONGEST: Duration = Duration::from_mins(1);
+
 /// Runs work that must not stop in the middle when its client leaves.
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::spawn(work).await {
-        Ok(outcome) => outcome,
+    match tokio::spawn(tokio::time::timeout(LONGEST, work)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(DbError::Unavailable(None).into()),
         Err(error) => Err(ApiError::internal(error)),
     }
 }

@@ -17,8 +17,11 @@ use crate::seed::{self, Profile};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Time between two questions to the database, and the longest wait for an answer.
+/// Time between two questions to the database, or to Redis.
 const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
+
+/// Longest wait for an answer: two failed checks and the time between them make five seconds.
+const LONGEST_CHECK: Duration = Duration::from_secs(2);
 
 /// Checks between two looks for answers that are kept no longer.
 const FORGET_EVERY: u64 = 30;
@@ -145,15 +148,9 @@ async fn watch(app: &App) {
     let mut failures = 0;
     for check in 1_u64.. {
         tokio::time::sleep(BETWEEN_CHECKS).await;
-        let asked = async {
-            let mut session = app.db.session_unchecked().await?;
-            meta::ping(session.link(&app.db, "ping")).await
-        };
-        let outcome = tokio::time::timeout(BETWEEN_CHECKS, asked)
-            .await
-            .unwrap_or(Err(DbError::Unavailable(None)));
-        match outcome {
+        match app.db.check(LONGEST_CHECK).await {
             Ok(()) => {
+                app.db.tend();
                 failures = 0;
                 app.db.set_open(true);
                 if check.is_multiple_of(FORGET_EVERY) {
@@ -214,7 +211,9 @@ fn sentence(app: &App, error: &DbError) -> String {
         DbError::Unavailable(_) if app.db.is_sqlite() => {
             "unavailable (DATABASE_URL, STORE_DATA)".to_owned()
         }
-        DbError::Unavailable(_) => "unavailable (DATABASE_URL, DB_HOST, DB_PORT)".to_owned(),
+        DbError::Unavailable(_) | DbError::Lost(_) => {
+            "unavailable (DATABASE_URL, DB_HOST, DB_PORT)".to_owned()
+        }
         error => error.to_string(),
     }
 }

@@ -143,7 +143,7 @@ pub async fn placed(app: &App, id: OrderId, order: &PricedOrder, stocks: &[Stock
 /// The detour of the lab: all keys, then the products again over a second connection.
 async fn walk(app: &App, stocks: &[StockRow]) -> Result<()> {
     let ids: Vec<_> = stocks.iter().map(|row| row.id).collect();
-    app.cache.walks.before_stock(&ids).await?;
+    app.cache.walks.before_stock(app.cache.redis.as_ref(), &ids).await?;
     let mut session = app.db.session().await?;
     products::fetch_list(session.link(&app.db, "lookup_again"), &ids).await?;
     Ok(())

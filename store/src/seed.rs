@@ -4,6 +4,7 @@
 
 pub mod generator;
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 pub use self::generator::{Profile, Volume};
@@ -40,6 +41,7 @@ async fn fill(db: &Db, profile: &Profile) -> Result<Outcome, DbError> {
     let started = Instant::now();
     // Announced in a transaction of its own, so that other replicas are not ready meanwhile.
     let mut tx = db.begin_unchecked().await?;
+    take_turn(db, &mut tx).await?;
     meta::store(tx.link(db, "seed"), "seed_value", &profile.seed().to_string()).await?;
     if !meta::is_empty(tx.link(db, "seed")).await? {
         return Ok(Outcome::NotEmpty);
@@ -48,10 +50,9 @@ async fn fill(db: &Db, profile: &Profile) -> Result<Outcome, DbError> {
     meta::remove(tx.link(db, "seed"), "seed_finished_at").await?;
     tx.commit().await?;
 
-    // The row of the value is locked from here to the commit: a second replica waits, and then
-    // finds the database filled.
+    // From here to the commit a second replica waits, and then finds the database filled.
     let mut tx = db.begin_unchecked().await?;
-    meta::store(tx.link(db, "seed"), "seed_value", &profile.seed().to_string()).await?;
+    take_turn(db, &mut tx).await?;
     if !meta::is_empty(tx.link(db, "seed")).await? {
         return Ok(Outcome::NotEmpty);
     }
@@ -66,6 +67,13 @@ async fn fill(db: &Db, profile: &Profile) -> Result<Outcome, DbError> {
         profile.name()
     );
     Ok(Outcome::Filled)
+}
+
+/// Locks one row until the end of the transaction. The value differs each time: the nodes of a
+/// cluster tell each other of rows that changed, not of rows that were written as they were.
+async fn take_turn(db: &Db, tx: &mut Tx) -> Result<(), DbError> {
+    let turn = RandomState::new().hash_one("turn");
+    meta::store(tx.link(db, "seed"), "seed_turn", &turn.to_string()).await
 }
 
 async fn load(db: &Db, tx: &mut Tx, profile: &Profile) -> Result<(), DbError> {

@@ -1,17 +1,26 @@
 //! How is Redis spoken to, and what happens while it is gone?
 //!
-//! One multiplexed connection that reconnects by itself. After a failure every command is refused
-//! at once until a ping succeeds, so that a dead Redis costs a request nothing.
+//! One multiplexed connection. After a failure it is dropped and every command is refused at once
+//! until a ping finds a server again, so that a dead Redis costs a request nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod dial;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError};
+use arc_swap::ArcSwapOption;
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use thiserror::Error;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
+use self::dial::{Connection, Dialer};
 use crate::config::Config;
 use crate::metrics::Metrics;
+
+/// Command deadlines that finding a server may take: a sentinel, the server it names, its role.
+const STEPS: u32 = 4;
 
 /// Why Redis did not do what it was asked; the caller goes on without it.
 #[derive(Debug, Error)]
@@ -31,11 +40,17 @@ impl RedisFailure {
     }
 }
 
-/// The shared Redis of all replicas.
+/// The shared Redis of all replicas: one server, the master of a sentinel group, or a cluster.
 pub struct Redis {
-    connection: ConnectionManager,
+    dialer: Dialer,
+    /// What commands go over; nothing before the first and after a failure.
+    connection: ArcSwapOption<Connection>,
+    /// Held by the one who opens the next connection.
+    dialing: Mutex<()>,
     timeout: Duration,
     gone: AtomicBool,
+    /// Counts the changes of a cluster; 0 before it is known.
+    epoch: AtomicU64,
     metrics: Metrics,
 }
 
@@ -49,19 +64,13 @@ impl Redis {
     /// Prepares the connection; opens nothing. `None` when no Redis is configured.
     pub fn new(config: &Config, metrics: &Metrics) -> Result<Option<Self>, RedisError> {
         let Some(target) = &config.redis else { return Ok(None) };
-        let timeout = config.redis_timeout;
-        let settings = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(10))
-            .set_max_delay(Duration::from_millis(100))
-            .set_response_timeout(Some(timeout))
-            .set_connection_timeout(Some(timeout));
-        let client = Client::open(target.url.as_str())?;
-        let connection = ConnectionManager::new_lazy_with_config(client, settings)?;
         Ok(Some(Self {
-            connection,
-            timeout,
+            dialer: Dialer::new(target, config.redis_timeout)?,
+            connection: ArcSwapOption::empty(),
+            dialing: Mutex::new(()),
+            timeout: config.redis_timeout,
             gone: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
             metrics: metrics.clone(),
         }))
     }
@@ -72,19 +81,27 @@ impl Redis {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Asks for a sign of life, whatever happened before. `true` when it came after an absence.
+    /// The server that takes writes now, for connections of the caller's own; a cluster has none.
+    pub async fn server(&self) -> Result<Client, RedisError> {
+        self.dialer.server().await
+    }
+
+    /// Asks for a sign of life, whatever happened before, and looks for a server when there is
+    /// none. `true` when it came after an absence, or from another server than before.
     pub async fn ping(&self) -> Result<bool, RedisFailure> {
-        let mut connection = self.connection.clone();
-        let command = redis::cmd("PING");
-        let answer = command.query_async::<String>(&mut connection);
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(_)) => Ok(self.gone.swap(false, Ordering::Relaxed)),
+        let asked = async { self.open().await?.ping().await };
+        match timeout(self.timeout * STEPS, asked).await {
+            Ok(Ok(epoch)) => {
+                let before = self.epoch.swap(epoch, Ordering::Relaxed);
+                let changed = before != 0 && before != epoch;
+                Ok(self.gone.swap(false, Ordering::Relaxed) || changed)
+            }
             Ok(Err(error)) => {
-                self.gone.store(true, Ordering::Relaxed);
+                self.lose();
                 Err(error.into())
             }
             Err(_) => {
-                self.gone.store(true, Ordering::Relaxed);
+                self.lose();
                 Err(RedisFailure::Gone)
             }
         }
@@ -97,50 +114,86 @@ impl Redis {
         command: &Cmd,
     ) -> Result<T, RedisFailure> {
         self.count(name, 1);
-        let mut connection = self.open()?;
-        self.judge(tokio::time::timeout(self.timeout, command.query_async(&mut connection)).await)
+        self.judge(async { self.open().await?.run(command).await }).await
     }
 
-    /// Sends several commands in one go; `names` says which, for the counter.
+    /// Sends several commands in one go, each with keys of one slot; `names` says which, for the
+    /// counter.
     pub async fn run_all<T: FromRedisValue>(
         &self,
         names: &[(&'static str, usize)],
-        pipeline: &Pipeline,
-    ) -> Result<T, RedisFailure> {
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<T>, RedisFailure> {
         for (name, count) in names {
             self.count(name, *count);
         }
-        let mut connection = self.open()?;
-        self.judge(tokio::time::timeout(self.timeout, pipeline.query_async(&mut connection)).await)
+        self.judge(async { self.open().await?.run_all(commands).await }).await
     }
 
-    fn open(&self) -> Result<ConnectionManager, RedisFailure> {
-        if self.is_gone() { Err(RedisFailure::Gone) } else { Ok(self.connection.clone()) }
+    /// The connection, opened when there is none.
+    async fn open(&self) -> Result<Connection, RedisError> {
+        if let Some(connection) = &*self.connection.load() {
+            return Ok(Connection::clone(connection));
+        }
+        let _only = self.dialing.lock().await;
+        if let Some(connection) = &*self.connection.load() {
+            return Ok(Connection::clone(connection));
+        }
+        let connection = self.dialer.dial().await?;
+        self.connection.store(Some(Arc::new(connection.clone())));
+        Ok(connection)
     }
 
-    fn judge<T>(
+    async fn judge<T>(
         &self,
-        outcome: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
+        work: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisFailure> {
-        match outcome {
+        if self.is_gone() {
+            return Err(RedisFailure::Gone);
+        }
+        match timeout(self.timeout, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 self.metrics.redis_errors.inc();
-                if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
-                    self.gone.store(true, Ordering::Relaxed);
+                if is_lost(&error) {
+                    self.lose();
                 }
                 Err(error.into())
             }
             Err(_) => {
                 self.metrics.redis_errors.inc();
-                self.gone.store(true, Ordering::Relaxed);
+                self.lose();
                 Err(RedisFailure::Gone)
             }
         }
+    }
+
+    /// Nobody uses this connection again: the next ping looks for a server.
+    fn lose(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.connection.store(None);
     }
 
     fn count(&self, name: &'static str, count: usize) {
         let labels = [("command", name), ("backend", "redis")];
         self.metrics.redis_commands.get_or_create(&labels).inc_by(count as u64);
     }
+}
+
+/// Whether another server, or another connection, may do better.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_unrecoverable_error()
+        || error.is_io_error()
+        || error.is_timeout()
+        || matches!(
+            error.kind(),
+            ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::Server(
+                    // A former master that became a replica, or a server that is no use yet.
+                    ServerErrorKind::ReadOnly
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::BusyLoading
+                        | ServerErrorKind::ClusterDown
+                )
+        )
 }

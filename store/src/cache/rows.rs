@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Value as Answer};
 use serde_json::Value;
 
 use super::redis::{Redis, RedisFailure};
@@ -32,15 +32,10 @@ pub async fn write(
     order: Option<(OrderId, &PricedOrder)>,
     stocks: &[StockRow],
 ) -> Result<(), RedisFailure> {
-    let mut pipeline = Pipeline::new();
-    if let Some((id, order)) = order {
-        pipeline.add_command(order_command(id, order)).ignore();
-    }
-    for row in stocks {
-        pipeline.add_command(stock_command(row)).ignore();
-    }
+    let mut commands: Vec<_> = order.iter().map(|(id, order)| order_command(*id, order)).collect();
+    commands.extend(stocks.iter().map(stock_command));
     let names = [("hset", usize::from(order.is_some())), ("eval", stocks.len())];
-    redis.run_all(&names, &pipeline).await
+    send(redis, &names, commands).await
 }
 
 /// Removes orders that no longer exist, and writes stock rows.
@@ -49,14 +44,9 @@ pub async fn remove(
     orders: &[OrderId],
     stocks: &[StockRow],
 ) -> Result<(), RedisFailure> {
-    let mut pipeline = Pipeline::new();
-    for id in orders {
-        pipeline.del(order_key(*id)).ignore();
-    }
-    for row in stocks {
-        pipeline.add_command(stock_command(row)).ignore();
-    }
-    redis.run_all(&[("del", orders.len()), ("eval", stocks.len())], &pipeline).await
+    let mut commands: Vec<_> = orders.iter().map(|id| Cmd::del(order_key(*id))).collect();
+    commands.extend(stocks.iter().map(stock_command));
+    send(redis, &[("del", orders.len()), ("eval", stocks.len())], commands).await
 }
 
 /// As [`write`], in the key space of this process.
@@ -138,12 +128,7 @@ async fn fetch_hashes(
     redis: &Redis,
     keys: impl ExactSizeIterator<Item = String>,
 ) -> Result<Vec<HashMap<String, String>>, RedisFailure> {
-    let count = keys.len();
-    let mut pipeline = Pipeline::with_capacity(count);
-    for key in keys {
-        pipeline.hgetall(key);
-    }
-    redis.run_all(&[("hgetall", count)], &pipeline).await
+    redis.run_all(&[("hgetall", keys.len())], keys.map(Cmd::hgetall).collect()).await
 }
 
 /// Whether Redis was filled to the end.
@@ -167,18 +152,18 @@ pub async fn write_catalog(
     users: &[(UserId, User)],
     products: &[(ProductId, Product)],
 ) -> Result<(), RedisFailure> {
-    let mut pipeline = Pipeline::new();
+    let mut commands = Vec::with_capacity(users.len() + products.len());
     for (id, user) in users {
         let fields = [("name", user.name.as_str()), ("email", user.email.as_str())];
-        pipeline.hset_multiple(format!("user:{id}"), &fields).ignore();
+        commands.push(Cmd::hset_multiple(format!("user:{id}"), &fields));
     }
     for (id, product) in products {
         let price = product.price.to_string();
         let fields =
             [("name", product.name.as_str()), ("sku", product.sku.as_str()), ("price", &price)];
-        pipeline.hset_multiple(format!("product:{id}"), &fields).ignore();
+        commands.push(Cmd::hset_multiple(format!("product:{id}"), &fields));
     }
-    redis.run_all(&[("hset", users.len() + products.len())], &pipeline).await
+    send(redis, &[("hset", commands.len())], commands).await
 }
 
 /// Writes many orders that exist.
@@ -186,12 +171,17 @@ pub async fn write_orders<'a>(
     redis: &Redis,
     orders: impl ExactSizeIterator<Item = (OrderId, &'a PricedOrder)>,
 ) -> Result<(), RedisFailure> {
-    let count = orders.len();
-    let mut pipeline = Pipeline::with_capacity(count);
-    for (id, order) in orders {
-        pipeline.add_command(order_command(id, order)).ignore();
-    }
-    redis.run_all(&[("hset", count)], &pipeline).await
+    let commands: Vec<_> = orders.map(|(id, order)| order_command(id, order)).collect();
+    send(redis, &[("hset", commands.len())], commands).await
+}
+
+/// Sends commands whose answers say nothing, each with one key.
+async fn send(
+    redis: &Redis,
+    names: &[(&'static str, usize)],
+    commands: Vec<Cmd>,
+) -> Result<(), RedisFailure> {
+    redis.run_all::<Answer>(names, commands).await.map(|_| ())
 }
 
 /// The lines of an order as the JSON text that Redis and the answer hold.

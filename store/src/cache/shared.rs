@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, FromRedisValue, RedisError, Value};
 
 use super::redis::{Redis, RedisFailure};
 use crate::config::Compat;
@@ -46,13 +46,13 @@ pub async fn fetch(
     compat: Compat,
 ) -> Result<Option<Stored>, RedisFailure> {
     let key = key(report, compat);
-    let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.get(key).pttl(key);
-    let answer: Result<(Option<Vec<u8>>, i64), _> =
-        redis.run_all(&[("get", 1), ("pttl", 1)], &pipeline).await;
-    let (body, left) = match answer {
+    let asked = vec![Cmd::get(key), Cmd::pttl(key)];
+    let answers: Result<Vec<Value>, _> = redis.run_all(&[("get", 1), ("pttl", 1)], asked).await;
+    let (body, left): (Option<Vec<u8>>, i64) = match answers {
         Err(failure) if failure.is_wrong_type() => (Some(Vec::new()), 0),
-        answer => answer?,
+        answers => {
+            FromRedisValue::from_redis_value(Value::Array(answers?)).map_err(RedisError::from)?
+        }
     };
     let Some(mut body) = body else { return Ok(None) };
     if body.first() != Some(&b'[') || !body.trim_ascii_end().ends_with(b"]") {
@@ -84,12 +84,14 @@ pub async fn store(
 /// Marks both reports as old, so that the next reader starts a refresh; `stale` is the time for
 /// which an old report may be served.
 pub async fn outdate(redis: &Redis, compat: Compat, stale: Duration) -> Result<(), RedisFailure> {
-    let mut pipeline = Pipeline::with_capacity(2);
     let left = u64::try_from(stale.as_millis()).unwrap_or(u64::MAX);
-    for report in Report::ALL {
-        pipeline.cmd("EVAL").arg(OUTDATE).arg(1).arg(key(report, compat)).arg(left).ignore();
-    }
-    redis.run_all(&[("eval", 2)], &pipeline).await
+    let command = |report| {
+        let mut command = redis::cmd("EVAL");
+        command.arg(OUTDATE).arg(1).arg(key(report, compat)).arg(left);
+        command
+    };
+    let commands: Vec<_> = Report::ALL.into_iter().map(command).collect();
+    redis.run_all::<Value>(&[("eval", commands.len())], commands).await.map(|_| ())
 }
 
 /// Tries to become the one builder of the fleet; `token` names this attempt.

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue, RedisError};
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::redis::Redis;
 use super::rows;
 use super::space::Space;
 use crate::config::Config;
@@ -39,8 +40,7 @@ const TURN: u32 = 256;
 
 /// The set of connections for walks.
 pub struct Walks {
-    /// `None` where the key space of this process stands in.
-    client: Option<Client>,
+    /// Stands in where there is no Redis.
     space: Arc<Space>,
     slots: Semaphore,
     most: usize,
@@ -56,22 +56,14 @@ impl std::fmt::Debug for Walks {
 
 impl Walks {
     /// An empty set.
-    pub fn new(config: &Config, space: Arc<Space>, metrics: &Metrics) -> Result<Self, RedisError> {
-        let most = config.redis_pool_max;
-        let client = config.redis.as_ref().map(|it| Client::open(it.url.as_str())).transpose()?;
-        Ok(Self {
-            client,
-            space,
-            slots: Semaphore::new(most),
-            most,
-            idle: Mutex::default(),
-            metrics: metrics.clone(),
-        })
+    pub fn new(config: &Config, space: Arc<Space>, metrics: &Metrics) -> Self {
+        let (most, metrics) = (config.redis_pool_max, metrics.clone());
+        Self { space, slots: Semaphore::new(most), most, idle: Mutex::default(), metrics }
     }
 
     /// A report out of every order: KEYS, then one HGETALL after another.
-    pub async fn report(&self, report: Report) -> Result<Rows, WalkFailure> {
-        let mut walk = self.start().await?;
+    pub async fn report(&self, redis: Option<&Redis>, report: Report) -> Result<Rows, WalkFailure> {
+        let mut walk = self.start(redis).await?;
         let keys: Vec<String> = walk.run("keys", &Cmd::keys("order:*")).await?;
         let mut sums: HashMap<i64, i64> = HashMap::new();
         for key in keys {
@@ -104,8 +96,12 @@ impl Walks {
 
     /// What the lab did after each order: all keys are walked only to see whether a stock key
     /// exists, then each line is looked at by itself.
-    pub async fn before_stock(&self, products: &[ProductId]) -> Result<(), WalkFailure> {
-        let mut walk = self.start().await?;
+    pub async fn before_stock(
+        &self,
+        redis: Option<&Redis>,
+        products: &[ProductId],
+    ) -> Result<(), WalkFailure> {
+        let mut walk = self.start(redis).await?;
         let (mut cursor, mut found) = (0_u64, 0);
         loop {
             let mut command = redis::cmd("SCAN");
@@ -127,15 +123,18 @@ impl Walks {
         Ok(())
     }
 
-    async fn start(&self) -> Result<Walk<'_>, WalkFailure> {
+    async fn start(&self, redis: Option<&Redis>) -> Result<Walk<'_>, WalkFailure> {
         let slot = self.slots.try_acquire().map_err(|_| WalkFailure::Limit(self.most))?;
-        let Some(client) = &self.client else {
+        let Some(redis) = redis else {
             return Ok(Walk { set: self, means: Means::Space(0), _slot: slot });
         };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let means = match idle {
             Some(connection) => Means::Connection(connection),
-            None => Means::Connection(client.get_multiplexed_async_connection().await?),
+            None => {
+                let server = redis.server().await?;
+                Means::Connection(server.get_multiplexed_async_connection().await?)
+            }
         };
         Ok(Walk { set: self, means, _slot: slot })
     }

@@ -7,8 +7,8 @@ use super::value::Reader;
 /// The database that was asked for. Passwords do not print.
 #[derive(Clone, Eq, PartialEq)]
 pub enum Database {
-    /// MySQL or MariaDB, as a URL that the driver understands.
-    Mysql(String),
+    /// MySQL or MariaDB: URLs that the driver understands, of one server or of a cluster.
+    Mysql(Vec<String>),
     /// A file, made when it is missing.
     Sqlite(String),
 }
@@ -16,7 +16,10 @@ pub enum Database {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mysql(url) => f.write_str(&masked(url)),
+            Self::Mysql(urls) => {
+                let urls: Vec<_> = urls.iter().map(|it| masked(it)).collect();
+                f.write_str(&urls.join(","))
+            }
             Self::Sqlite(path) => write!(f, "sqlite://{path}"),
         }
     }
@@ -30,7 +33,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Database {
     };
     let (scheme, rest) = url.split_once("://").unwrap_or((url.split(':').next().unwrap_or(""), ""));
     let database = match scheme {
-        "mysql" | "mariadb" => Database::Mysql(format!("mysql://{rest}")),
+        "mysql" | "mariadb" => Database::Mysql(servers(rest)),
         "sqlite" if !rest.is_empty() => Database::Sqlite(rest.to_owned()),
         "sqlite" if "sqlite:".len() < url.len() => {
             Database::Sqlite(url["sqlite:".len()..].to_owned())
@@ -63,14 +66,31 @@ fn read_parts(read: &mut Reader<'_>) -> Option<Database> {
     if [&host, &name, &user, &password].iter().all(|it| it.is_none()) && port.is_none() {
         return None;
     }
-    Some(Database::Mysql(format!(
-        "mysql://{}:{}@{}:{}/{}",
+    let login = format!(
+        "{}:{}",
         encoded(user.as_deref().unwrap_or("labo04")),
-        encoded(password.as_deref().unwrap_or("labo04")),
-        host.as_deref().unwrap_or("127.0.0.1"),
-        port.unwrap_or(3306),
-        encoded(name.as_deref().unwrap_or("labo04_db")),
-    )))
+        encoded(password.as_deref().unwrap_or("labo04"))
+    );
+    let port = port.unwrap_or(3306);
+    let hosts = host.as_deref().unwrap_or("127.0.0.1").split(',').map(str::trim);
+    let places: Vec<_> = hosts.map(|it| with_port(it, port)).collect();
+    let name = encoded(name.as_deref().unwrap_or("labo04_db"));
+    Some(Database::Mysql(servers(&format!("{login}@{}/{name}", places.join(",")))))
+}
+
+/// One URL for each of the places between login and path.
+fn servers(rest: &str) -> Vec<String> {
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (before, path) = rest.split_at(end);
+    let (login, places) = before.rfind('@').map_or(("", before), |it| before.split_at(it + 1));
+    places.split(',').map(|it| format!("mysql://{login}{it}{path}")).collect()
+}
+
+fn with_port(host: &str, port: u16) -> String {
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(before, _)| !before.contains(':') || before.ends_with(']'));
+    if has_port { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 /// A text as it may stand between the separators of a URL.

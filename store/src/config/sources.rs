@@ -7,14 +7,22 @@ use super::value::nearest;
 
 /// Every variable: name, default for people, meaning.
 pub const VARIABLES: &[(&str, &str, &str)] = &[
-    ("DATABASE_URL", "", "mysql://, mariadb:// or sqlite://; wins over all DB_*"),
-    ("DB_HOST", "127.0.0.1", "MySQL host"),
+    (
+        "DATABASE_URL",
+        "",
+        "mysql://, mariadb:// (host:port,host:port for a cluster) or sqlite://; wins over all DB_*",
+    ),
+    ("DB_HOST", "127.0.0.1", "MySQL host, or a list of hosts of one cluster"),
     ("DB_PORT", "3306", "MySQL port"),
     ("DB_NAME", "labo04_db", "MySQL database"),
     ("DB_USER", "labo04", "MySQL user"),
     ("DB_PASSWORD", "labo04", "MySQL password"),
     ("DB_PASS", "labo04", "MySQL password, older name"),
-    ("REDIS_URL", "", "redis://; wins over REDIS_HOST, REDIS_PORT, REDIS_DB"),
+    (
+        "REDIS_URL",
+        "",
+        "redis://, rediss://, redis-sentinel://, redis-cluster://; wins over REDIS_HOST, REDIS_PORT, REDIS_DB",
+    ),
     ("REDIS_HOST", "127.0.0.1", "Redis host"),
     ("REDIS_PORT", "6379", "Redis port"),
     ("REDIS_DB", "0", "Redis database"),
@@ -39,6 +47,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     ("STORE_DB_POOL_MAX", "16", "most connections of this replica"),
     ("STORE_DB_POOL_MIN", "2", "connections kept when idle"),
     ("STORE_DB_ACQUIRE_TIMEOUT", "5s", "longest wait for a connection"),
+    ("STORE_DB_CONNECT_TIMEOUT", "5s", "longest wait for a server to take a connection"),
     ("STORE_DB_LOCK_WAIT", "5s", "longest wait for a lock"),
     ("STORE_REPLICAS", "1", "replicas, for the connection budget"),
     ("STORE_REDIS_TIMEOUT", "500ms", "deadline of a Redis command"),

@@ -30,17 +30,30 @@ fn without_settings_the_store_is_embedded() {
 #[test]
 fn an_empty_port_is_the_usual_port() {
     let url = "mysql://labo04:labo04@db:3306/labo04_db".to_owned();
-    assert_eq!(database(&[("DB_HOST", "db"), ("DB_PORT", "")]), Database::Mysql(url));
+    assert_eq!(database(&[("DB_HOST", "db"), ("DB_PORT", "")]), Database::Mysql(vec![url]));
+}
+
+#[test]
+fn a_list_of_hosts_is_a_cluster() {
+    let url = |place: &str| format!("mysql://u:p%40@{place}/shop?ssl-mode=DISABLED");
+    let list = Database::Mysql(vec![url("a:1"), url("[::1]:2"), url("c")]);
+    assert_eq!(database(&[("DATABASE_URL", &url("a:1,[::1]:2,c"))]), list);
+    let url = |place: &str| format!("mysql://labo04:labo04@{place}/labo04_db");
+    let list = Database::Mysql(vec![url("a:7"), url("b:3306")]);
+    assert_eq!(database(&[("DB_HOST", "a:7, b")]), list);
 }
 
 #[test]
 fn the_older_password_name_is_enough_and_any_password_works() {
     let url = "mysql://labo04:a%40b%3A%2F@127.0.0.1:3306/storedb".to_owned();
-    assert_eq!(database(&[("DB_PASS", "a@b:/"), ("DB_NAME", "storedb\r")]), Database::Mysql(url));
+    assert_eq!(
+        database(&[("DB_PASS", "a@b:/"), ("DB_NAME", "storedb\r")]),
+        Database::Mysql(vec![url])
+    );
     let (config, warnings) = read(&[("DB_PASS", "old"), ("DB_PASSWORD", "\"new\"")]).unwrap();
     assert_eq!(
         config.database,
-        Database::Mysql("mysql://labo04:new@127.0.0.1:3306/labo04_db".to_owned())
+        Database::Mysql(vec!["mysql://labo04:new@127.0.0.1:3306/labo04_db".to_owned()])
     );
     assert_eq!(warnings, ["DB_PASSWORD and DB_PASS differ: DB_PASSWORD is used"]);
 }

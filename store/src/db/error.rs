@@ -56,6 +56,9 @@ pub enum DbError {
     /// The database cannot be reached, or is not set up yet.
     #[error("database unavailable")]
     Unavailable(#[source] Option<sqlx::Error>),
+    /// The connection broke before the commit, so that nothing has happened.
+    #[error("the connection to the database was lost")]
+    Lost(#[source] sqlx::Error),
     /// The connection broke while the commit was under way: it may or may not have happened.
     #[error("the outcome of the commit is unknown")]
     CommitUnknown(#[source] sqlx::Error),
@@ -69,6 +72,7 @@ impl DbError {
     pub fn retry_reason(&self) -> Option<&'static str> {
         match self {
             Self::Busy { reason, .. } => Some(reason),
+            Self::Lost(_) => Some("connection"),
             _ => None,
         }
     }
@@ -78,6 +82,7 @@ impl DbError {
         matches!(
             self,
             Self::Unavailable(_)
+                | Self::Lost(_)
                 | Self::Refused(_)
                 | Self::TooManyConnections(_)
                 | Self::PoolExhausted { .. }
@@ -88,7 +93,7 @@ impl DbError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::TooManyConnections(_) => "too_many_connections",
-            Self::Unavailable(_) | Self::Refused(_) => "unavailable",
+            Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_) => "unavailable",
             _ => "other",
         }
     }
@@ -99,10 +104,10 @@ impl From<sqlx::Error> for DbError {
         let sqlx::Error::Database(inner) = &error else {
             return match error {
                 sqlx::Error::RowNotFound => Self::Absent,
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolClosed
+                sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                    Self::Lost(error)
+                }
+                sqlx::Error::PoolClosed
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::WorkerCrashed => Self::Unavailable(Some(error)),
                 _ => Self::Other(error),
@@ -117,8 +122,10 @@ impl From<sqlx::Error> for DbError {
                 1264 | 1690 => Self::Range(error),
                 1062 => Self::Taken(error),
                 1216 | 1217 | 1451 | 1452 => Self::Reference(error),
-                // Shutting down, read-only, killed, outside its cluster; a column or a table missing.
-                1053 | 1290 | 1836 | 1927 | 1047 | 1054 | 1146 => Self::Unavailable(Some(error)),
+                // Killed by hand, or while the server shuts down.
+                1053 | 1317 | 1927 => Self::Lost(error),
+                // Read-only, outside its cluster; a column or a table missing.
+                1290 | 1836 | 1047 | 1054 | 1146 => Self::Unavailable(Some(error)),
                 _ => Self::Other(error),
             };
         }

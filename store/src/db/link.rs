@@ -1,15 +1,15 @@
 //! Which kind of database is at the other end?
 
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlConnection, Sqlite, SqliteConnection, Transaction};
+use sqlx::{MySqlConnection, Sqlite, SqliteConnection, Transaction};
 
-use super::{Db, DbError};
+use super::{Db, DbError, Lent};
 
 /// One connection for statements that each stand alone.
 #[derive(Debug)]
 pub enum Session {
     /// MySQL or MariaDB.
-    Mysql(PoolConnection<MySql>),
+    Mysql(Lent),
     /// SQLite.
     Sqlite(PoolConnection<Sqlite>),
 }
@@ -18,7 +18,7 @@ pub enum Session {
 #[derive(Debug)]
 pub enum Tx {
     /// MySQL or MariaDB, READ COMMITTED.
-    Mysql(Transaction<'static, MySql>),
+    Mysql(Lent),
     /// SQLite; the only writer while it lasts.
     Sqlite(Transaction<'static, Sqlite>),
 }
@@ -59,9 +59,9 @@ impl Tx {
             Self::Mysql(it) => it.commit().await,
             Self::Sqlite(it) => it.commit().await,
         };
-        outcome.map_err(|error| match error {
-            sqlx::Error::Database(_) => error.into(),
-            error => DbError::CommitUnknown(error),
+        outcome.map_err(|error| match DbError::from(error) {
+            DbError::Lost(error) => DbError::CommitUnknown(error),
+            refused => refused,
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every statement may run twice and nothing is ever dropped; a database made by an edition of the
 //! lab is adopted by adding what it lacks. One replica works at a time: on SQLite because it
-//! writes, on MySQL because it holds a named lock.
+//! writes, on MySQL because it holds a named lock. Galera has none: there each statement is carried
+//! out everywhere in one order, and the second of two that are equal changes nothing.
 
 use sqlx::{AssertSqlSafe, MySqlConnection, SqliteConnection};
 
@@ -40,6 +41,11 @@ pub async fn run(db: &Db, migrate: Migrate, indexes: Indexes) -> Result<(), DbEr
     }
     let mut session = db.session_unchecked().await?;
     if let Session::Mysql(it) = &mut session {
+        if db.is_galera() {
+            // A cluster has no named locks, and each statement waits for the ones before it.
+            mysql(it, indexes).await?;
+            return meta::store(session.link(db, "migrate"), "schema_version", VERSION).await;
+        }
         let locked: Option<i64> =
             sqlx::query_scalar("SELECT GET_LOCK(CONCAT('store migrate ', MD5(DATABASE())), 60)")
                 .fetch_one(&mut **it)
@@ -106,8 +112,18 @@ async fn mysql(connection: &mut MySqlConnection, indexes: Indexes) -> Result<(),
         let found: i64 =
             sqlx::query_scalar(count).bind(table).bind(name).fetch_one(&mut *connection).await?;
         if found == 0 {
-            sqlx::raw_sql(statement).execute(&mut *connection).await?;
+            match sqlx::raw_sql(statement).execute(&mut *connection).await {
+                // Another node of a cluster was quicker.
+                Err(sqlx::Error::Database(error)) if is_there_already(&*error) => (),
+                outcome => drop(outcome?),
+            }
         }
     }
     Ok(())
+}
+
+/// Whether a column or an index of that name exists.
+fn is_there_already(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let mysql = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>();
+    mysql.is_some_and(|it| matches!(it.number(), 1060 | 1061))
 }

@@ -66,7 +66,7 @@ async fn walk(app: &App, report: Report) -> Result<Option<Rows>, ApiError> {
     if let Err(error) = repair::catch_up(app).await {
         tracing::debug!("The key space is as it was: {error:#}");
     }
-    match app.cache.walks.report(report).await {
+    match app.cache.walks.report(app.cache.redis.as_ref(), report).await {
         Ok(rows) => Ok(Some(rows)),
         Err(limit @ WalkFailure::Limit(_)) => {
             Err(ApiError::shed("redis_pool", 1, limit.to_string()))

@@ -35,14 +35,13 @@ impl Data {
 
     /// A fresh database on a private MariaDB, and a private Redis.
     pub(crate) fn servers() -> Self {
-        let (database, redis) = SERVERS.get_or_init(|| {
-            // Two installations at once would remove each other's files in the system's temporary folder.
-            let lock =
-                std::fs::File::create(std::env::temp_dir().join("store-tests.lock")).unwrap();
-            lock.lock().unwrap();
-            (MariaDb::start().unwrap(), Redis::start().unwrap())
-        });
+        let (database, redis) = shared_servers();
         Self::Servers(database.url("store").unwrap(), redis.url())
+    }
+
+    /// The same with a Redis of the caller's own.
+    pub(crate) fn with_redis(url: String) -> Self {
+        Self::Servers(shared_servers().0.url("store").unwrap(), url)
     }
 
     /// The settings that lead here.
@@ -56,6 +55,16 @@ impl Data {
             }
         }
     }
+}
+
+/// The servers of this test binary.
+pub(crate) fn shared_servers() -> &'static (MariaDb, Redis) {
+    SERVERS.get_or_init(|| {
+        // Two installations at once would remove each other's files in the system's temporary folder.
+        let lock = std::fs::File::create(std::env::temp_dir().join("store-tests.lock")).unwrap();
+        lock.lock().unwrap();
+        (MariaDb::start().unwrap(), Redis::start().unwrap())
+    })
 }
 
 /// A MariaDB and a Redis that one test may kill.
@@ -146,6 +155,15 @@ impl Store {
 
     pub(crate) fn post(&self, path: &str, json: &str) -> Answer {
         lab::http::post(self.address, path, json).unwrap()
+    }
+
+    /// As [`Self::post`], with an `Idempotency-Key`.
+    pub(crate) fn post_once(&self, path: &str, key: &str, json: &str) -> Answer {
+        self.raw(&format!(
+            "POST {path} HTTP/1.1\r\nHost: store\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Idempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n{json}",
+            json.len()
+        ))
     }
 
     pub(crate) fn delete(&self, path: &str) -> Answer {
