@@ -123,9 +123,10 @@ impl Shop {
         let folder = tempfile::Builder::new().prefix("lab-up-").tempdir()?;
         let (services, mut environment) = start_services(plan.data, folder.path())?;
         environment.push(("STORE_REPLICAS", plan.replicas.to_string()));
-        seed(&store, plan, &environment, folder.path(), go_on)?;
         let base = environment.clone();
         environment.extend(plan.variables.iter().cloned());
+        // They may say where the data are, too.
+        seed(&store, plan, &environment, folder.path(), go_on)?;
 
         let count = usize::from(plan.replicas.get());
         let mut replicas = Vec::with_capacity(count);

@@ -95,6 +95,8 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<Redis> {
     Some(Redis::Single { url: server.at(host, port.unwrap_or(PORT)) })
 }
 
+const NO_ADDRESS: &str = "not an address (redis://host:6379/0)";
+
 fn parse(url: &str) -> Result<Redis, String> {
     let (scheme, rest) = url.split_once("://").unwrap_or((url.split(':').next().unwrap_or(""), ""));
     let (places, path) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
@@ -114,6 +116,8 @@ fn parse(url: &str) -> Result<Redis, String> {
         places.map(|it| it.map(|(host, port)| server.at(host, port))).collect()
     };
     let redis = match scheme {
+        // Without a host the library would take this machine's.
+        "redis" | "rediss" if places.is_empty() => return Err(NO_ADDRESS.to_owned()),
         "redis" | "rediss" if !several => Redis::Single { url: url.to_owned() },
         "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
             if !matches!(path, "" | "0") {
@@ -145,7 +149,7 @@ fn parse(url: &str) -> Result<Redis, String> {
         }
     };
     match redis.urls().iter().find(|it| redis::parse_redis_url(it).is_none()) {
-        Some(_) => Err("not an address (redis://host:6379/0)".to_owned()),
+        Some(_) => Err(NO_ADDRESS.to_owned()),
         None => Ok(redis),
     }
 }
