@@ -24,7 +24,8 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     ("connections_reading", |it, out| totals(it).is_some_and(|it| display(it.reading, out))),
     ("connections_waiting", |it, out| totals(it).is_some_and(|it| display(it.waiting, out))),
     ("connections_writing", |it, out| totals(it).is_some_and(|it| display(it.writing, out))),
-    ("http2", |_, _| false),
+    // Set and empty without it, as in nginx.
+    ("http2", |_, out| set(Some(b""), out)),
     ("is_request_port", |it, out| set(port(it).map(|_| &b":"[..]), out)),
     ("proxy_protocol_addr", |it, out| header(it).is_some_and(|it| display(&it.source, out))),
     ("proxy_protocol_port", |it, out| {
