@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::{Fields, Shared};
 use crate::api_error::ApiError;
+use crate::config::Redis;
 use crate::repair;
 use crate::reply::{self, Reply};
 
@@ -22,6 +23,10 @@ pub fn show(app: &Shared) -> Reply {
 /// `PUT /admin/stage`: for this instance only; limits and time-outs stay as they were configured.
 pub async fn change(app: &Shared, body: &Fields) -> Result<Reply, ApiError> {
     let wanted = app.stage().turned(body).map_err(ApiError::bad_body)?;
+    if wanted.walks() && matches!(app.config.redis, Some(Redis::Cluster { .. })) {
+        let refusal = "redis_scan and scan walk through one Redis, not a cluster";
+        return Err(ApiError::bad_body(refusal));
+    }
     if wanted.walks() {
         // Who walks through the keys shall find all of them.
         repair::fill_once(app).await.map_err(|error| ApiError {

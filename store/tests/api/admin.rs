@@ -87,6 +87,16 @@ fn a_stage_is_turned_while_the_shop_is_open() {
 }
 
 #[test]
+fn keys_of_a_cluster_are_not_walked() {
+    let nobody = format!("redis-cluster://127.0.0.1:{}", free_port().unwrap());
+    let store = Switched::start(&Data::with_redis(nobody), &[]);
+    let answer = store.admin("PUT", "", r#"{"stage":"1"}"#);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("not a cluster"), "{}", answer.text());
+    assert!(store.admin("GET", "", "").text().contains(r#""stage":"fixed""#));
+}
+
+#[test]
 fn a_switch_that_cannot_be_turned_is_named_and_nothing_changes() {
     let store = Switched::start(&Data::embedded(), &[("STORE_ADMIN_TOKEN", "open sesame")]);
     let bearer = "Authorization: Bearer open sesame\r\n";
