@@ -83,8 +83,10 @@ fn a_hash_with_only_a_quantity_counts_as_absent_and_is_completed() {
     let data = Data::servers();
     let store = Store::start(&data, &[]);
     let mut connection = redis(&data);
-    let () = redis::cmd("DEL").arg("stock:2").query(&mut connection).unwrap();
-    let () = redis::cmd("HSET").arg(&["stock:2", "quantity", "7"]).query(&mut connection).unwrap();
+    // In one step: the store fills what is missing in its own time.
+    let mut hash = redis::pipe();
+    hash.atomic().del("stock:2").ignore().hset("stock:2", "quantity", "7").ignore();
+    let () = hash.query(&mut connection).unwrap();
     let answer = ask(&store, r#"{ product(id: "2") { id name sku price quantity } }"#);
     let full: Value = serde_json::from_str(
         r#"{"id":2,"name":"Keyboard DEF","sku":"KB67890","price":59.5,"quantity":500}"#,
