@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 
+use self::following::Following;
 use crate::pair::Pair;
 use crate::response_time::{ResponseTimes, Until};
 use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
+
+mod following;
 
 /// Picks the smallest `time * (1 + in_flight) / weight`, ties as [`crate::LeastConn`] does.
 ///
@@ -13,11 +16,14 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// `inflight` the average age of running requests counts when it is higher.
 ///
 /// Source: nginx `ngx_http_upstream_least_time_module.c`, `ngx_http_upstream_get_least_time_peer`
-/// and `ngx_http_upstream_least_time_eta`. Three passes over the candidates, no allocation.
+/// and `ngx_http_upstream_least_time_eta`. Three passes over the candidates, no allocation; a search
+/// where it [follows](Policy::follow) them, after a look at those with running requests for
+/// `inflight`.
 #[derive(Debug)]
 pub struct LeastTime {
     times: ResponseTimes,
     ties: RoundRobin,
+    following: Option<Following>,
 }
 
 impl LeastTime {
@@ -35,7 +41,15 @@ impl LeastTime {
             _ => return Err(Refusal { word: words.len() - rest.len() }),
         };
         let times = ResponseTimes::new(until, counts_running);
-        Ok(Self { times, ties: RoundRobin::default() })
+        Ok(Self { times, ties: RoundRobin::default(), following: None })
+    }
+
+    /// Takes note of a request that begins to run.
+    fn start(&mut self, position: usize, candidate: &Candidate, now: Time) {
+        self.times.start(position, candidate, now);
+        if let Some(following) = &mut self.following {
+            following.started(&self.times, position);
+        }
     }
 }
 
@@ -46,9 +60,14 @@ impl Policy for LeastTime {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        let Self { times, ties } = self;
+        let Self { times, ties, following } = self;
         ties.fit(candidates.len());
         times.fit(candidates.len());
+        if let Some(following) = following {
+            let picked = following.pick(times, &mut ties.turns, candidates, request.now)?;
+            self.start(picked, &candidates[picked], request.now);
+            return Some(picked);
+        }
         let eligible = || crate::round_robin::eligible(candidates);
         for it in eligible() {
             times.look(it, &candidates[it], request.now);
@@ -60,25 +79,43 @@ impl Policy for LeastTime {
             None => least,
             Some(_) => ties.pick_among(candidates, tied())?,
         };
-        times.start(picked, &candidates[picked], request.now);
+        self.start(picked, &candidates[picked], request.now);
         Some(picked)
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
+        if let Some(following) = self.following.take() {
+            following.dissolve(&mut self.ties.turns);
+        }
         self.times.relist(from);
         self.ties.relist(from);
+    }
+
+    fn follow(&mut self, candidates: &[Candidate]) {
+        self.ties.fit(candidates.len());
+        self.times.fit(candidates.len());
+        self.following = Some(Following::of(&self.times, candidates.len()));
+    }
+
+    fn changed(&mut self, position: usize, _before: &Candidate, _after: &Candidate) {
+        if let Some(following) = &mut self.following {
+            following.changed(position);
+        }
     }
 
     fn bind(&mut self, position: usize, request: &Request<'_>, candidates: &[Candidate]) {
         self.times.fit(candidates.len());
         if let Some(candidate) = candidates.get(position) {
-            self.times.start(position, candidate, request.now);
+            self.start(position, candidate, request.now);
         }
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
         self.ties.learn(position, event, now);
         self.times.learn(position, event, now);
+        if let Some(following) = &mut self.following {
+            following.learn(&self.times, position, event);
+        }
     }
 }
 

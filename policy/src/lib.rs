@@ -28,6 +28,7 @@ mod identity;
 mod ip_hash;
 mod least_conn;
 mod least_time;
+mod levels;
 mod limit;
 mod options;
 mod outlier;

@@ -69,6 +69,23 @@ impl ResponseTimes {
         times.eta
     }
 
+    /// Looks at the running requests of one server, as a pick does.
+    pub(crate) fn look_at_running(&mut self, position: usize, now: Time) {
+        self.times[position].running.look(millis_at(now));
+    }
+
+    /// As [`Self::look`], without a look at running requests; and the second in which the estimate
+    /// changes by itself.
+    pub(crate) fn estimate(&self, position: usize, candidate: &Candidate, now: Time) -> (u64, u64) {
+        let times = &self.times[position];
+        (times.estimate(candidate, now), times.changes_at(candidate, now))
+    }
+
+    /// Whether requests run that are counted.
+    pub(crate) fn has_running(&self, position: usize) -> bool {
+        0 < self.times[position].running.count
+    }
+
     /// What the last [`Self::look`] said.
     pub(crate) fn eta(&self, position: usize) -> u64 {
         self.times[position].eta
@@ -133,6 +150,18 @@ impl Times {
     fn is_old(&self, candidate: &Candidate, now: Time) -> bool {
         let fail_timeout = candidate.fail_timeout.as_secs();
         self.checked.is_none_or(|it| fail_timeout < now.as_secs().saturating_sub(it))
+    }
+
+    /// The whole second in which time alone will have changed the estimate, never for `u64::MAX`.
+    fn changes_at(&self, candidate: &Candidate, now: Time) -> u64 {
+        let checked = self.checked.unwrap_or(0);
+        let step = candidate.fail_timeout.as_secs().saturating_add(1);
+        let halvings = now.as_secs().saturating_sub(checked) / step;
+        let left = u32::try_from(halvings).ok().and_then(|it| self.answer_ms.checked_shr(it));
+        match left {
+            None | Some(0) => u64::MAX,
+            Some(_) => checked.saturating_add((halvings + 1).saturating_mul(step)),
+        }
     }
 
     /// Milliseconds until a request placed now would be done.

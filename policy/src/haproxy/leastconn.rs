@@ -1,13 +1,17 @@
 //! Who has least to do, when an idle server comes before any busy one?
 
+use crate::levels::{self, Levels, Quotient};
 use crate::{Candidate, Draw, Policy, Request};
 
 /// Picks the smallest `(in_flight + 1) * 4096 / weight`, 0 for the idle; equals by a uniform draw.
 ///
 /// Source: HAProxy `lb_fwlc.c`, `fwlc_get_key`; HAProxy draws a list among those of the key and takes
-/// its head. One pass over the candidates, no allocation, one draw for each equal.
+/// its head. Two passes over the candidates, no allocation, one draw; a search where it
+/// [follows](Policy::follow) them.
 #[derive(Debug, Default)]
-pub struct HaproxyLeastConn;
+pub struct HaproxyLeastConn {
+    following: Option<Levels>,
+}
 
 impl Policy for HaproxyLeastConn {
     fn pick(
@@ -16,21 +20,29 @@ impl Policy for HaproxyLeastConn {
         candidates: &[Candidate],
         draw: &mut dyn Draw,
     ) -> Option<usize> {
-        let mut best: Option<(usize, u64)> = None;
-        let mut equals = 0;
-        for position in crate::round_robin::eligible(candidates) {
-            let key = key(&candidates[position]);
-            let is_less = best.is_none_or(|(_, least)| key < least);
-            let is_equal = best.is_some_and(|(_, least)| key == least);
-            equals = if is_less { 1 } else { equals + u64::from(is_equal) };
-            if is_less || (is_equal && draw.below(equals) == 0) {
-                best = Some((position, key));
-            }
+        match &self.following {
+            Some(levels) => levels.least(draw),
+            None => levels::least(candidates, load, draw),
         }
-        best.map(|it| it.0)
     }
 
-    fn relist(&mut self, _from: &[Option<usize>]) {}
+    fn relist(&mut self, _from: &[Option<usize>]) {
+        self.following = None;
+    }
+
+    fn follow(&mut self, candidates: &[Candidate]) {
+        self.following = Some(Levels::of(candidates, load));
+    }
+
+    fn changed(&mut self, position: usize, before: &Candidate, after: &Candidate) {
+        if let Some(levels) = &mut self.following {
+            levels.moved(position, before, after, load);
+        }
+    }
+}
+
+fn load(candidate: &Candidate) -> Quotient {
+    Quotient { over: key(candidate), under: 1 }
 }
 
 fn key(candidate: &Candidate) -> u64 {
@@ -47,7 +59,7 @@ mod tests {
 
     #[track_caller]
     fn check(backends: &str, expected: &str) {
-        let picked = letters(&served(&mut HaproxyLeastConn, &pool(backends), "x"));
+        let picked = letters(&served(&mut HaproxyLeastConn::default(), &pool(backends), "x"));
         assert_eq!(picked, expected, "{backends}");
     }
 
@@ -67,7 +79,7 @@ mod tests {
 
     #[test]
     fn equals_are_equally_likely() {
-        let picks = served(&mut HaproxyLeastConn, &pool("1:0 3:0 1:1"), &"x".repeat(20_000));
+        let picks = served(&mut HaproxyLeastConn::default(), &pool("1:0 3:0 1:1"), &"x".repeat(20_000));
         let shares = shares(&picks, 3);
         assert!((shares[0] - 0.5).abs() < 0.02 && shares[2] == 0.0, "{shares:?}");
     }

@@ -1,16 +1,16 @@
 //! What would be best, if all queues could be seen at no cost?
 
-use std::cmp::Ordering;
-
+use crate::levels::{self, Levels, Quotient};
 use crate::{Candidate, Draw, Policy, Request};
 
 /// Looks at all eligible candidates and takes the least, equals by a uniform draw.
 ///
-/// As a model it gives bounds for what other policies can achieve. One pass over the candidates, no
-/// allocation, one draw for each equal.
+/// As a model it gives bounds for what other policies can achieve. Two passes over the candidates, no
+/// allocation, one draw; a search where it [follows](Policy::follow) them.
 #[derive(Debug)]
 pub struct Shortest {
     by: By,
+    following: Option<Levels>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,31 +24,33 @@ impl Shortest {
     /// Join the shortest queue: fewest requests.
     #[must_use]
     pub const fn jsq() -> Self {
-        Self { by: By::Requests }
+        Self::by(By::Requests)
     }
 
     /// Fewest requests over weight.
     #[must_use]
     pub const fn jsq_weighted() -> Self {
-        Self { by: By::RequestsOverWeight }
+        Self::by(By::RequestsOverWeight)
     }
 
     /// Shortest expected delay: `(requests + 1) / weight`, weight standing for speed.
     #[must_use]
     pub const fn sed() -> Self {
-        Self { by: By::OneMoreOverWeight }
+        Self::by(By::OneMoreOverWeight)
     }
 
-    fn cmp(&self, a: &Candidate, b: &Candidate) -> Ordering {
-        match self.by {
-            By::Requests => a.in_flight.cmp(&b.in_flight),
-            By::RequestsOverWeight => a.cmp_load(b),
-            By::OneMoreOverWeight => {
-                let cross = |a: &Candidate, b: &Candidate| {
-                    (u128::from(a.in_flight) + 1) * u128::from(b.weight.get())
-                };
-                cross(a, b).cmp(&cross(b, a))
-            }
+    const fn by(by: By) -> Self {
+        Self { by, following: None }
+    }
+}
+
+impl By {
+    fn load(self, candidate: &Candidate) -> Quotient {
+        let (requests, weight) = (u64::from(candidate.in_flight), candidate.weight.get());
+        match self {
+            Self::Requests => Quotient { over: requests, under: 1 },
+            Self::RequestsOverWeight => Quotient { over: requests, under: weight },
+            Self::OneMoreOverWeight => Quotient { over: requests + 1, under: weight },
         }
     }
 }
@@ -60,21 +62,25 @@ impl Policy for Shortest {
         candidates: &[Candidate],
         draw: &mut dyn Draw,
     ) -> Option<usize> {
-        let mut best: Option<usize> = None;
-        let mut equals = 0;
-        for position in crate::round_robin::eligible(candidates) {
-            let order =
-                best.map_or(Ordering::Less, |it| self.cmp(&candidates[position], &candidates[it]));
-            equals = if order.is_lt() { 1 } else { equals + u64::from(order.is_eq()) };
-            // Each of n equals replaces the one before with a chance of 1/n: all are as likely.
-            if order.is_lt() || (order.is_eq() && draw.below(equals) == 0) {
-                best = Some(position);
-            }
+        match &self.following {
+            Some(levels) => levels.least(draw),
+            None => levels::least(candidates, |it| self.by.load(it), draw),
         }
-        best
     }
 
-    fn relist(&mut self, _from: &[Option<usize>]) {}
+    fn relist(&mut self, _from: &[Option<usize>]) {
+        self.following = None;
+    }
+
+    fn follow(&mut self, candidates: &[Candidate]) {
+        self.following = Some(Levels::of(candidates, |it| self.by.load(it)));
+    }
+
+    fn changed(&mut self, position: usize, before: &Candidate, after: &Candidate) {
+        if let Some(levels) = &mut self.following {
+            levels.moved(position, before, after, |it| self.by.load(it));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ enum Step {
     /// Some candidates become eligible, the others not; then a request is placed.
     Pick { eligible: u8, key: u8 },
     /// The oldest request still running ends.
-    End { how: u8, after_ms: u8 },
+    End { how: u8, after_ms: u32 },
     /// The list changes: old positions, some of them out of range, and newcomers.
     Relist { from: Vec<Option<usize>>, weights: Vec<u32> },
 }
@@ -23,7 +23,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (any::<u8>(), 0..4_u8).prop_map(|(eligible, key)| Step::Pick { eligible, key }),
-        4 => (0..3_u8, 0..4_u8).prop_map(|(how, after_ms)| Step::End { how, after_ms }),
+        4 => (0..3_u8, after_ms()).prop_map(|(how, after_ms)| Step::End { how, after_ms }),
         1 => proptest::collection::vec((proptest::option::of(0..5_usize), 1..=4_u32), 0..5)
             .prop_map(|list| {
                 let (from, weights) = list.into_iter().unzip();
@@ -31,6 +31,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             }),
     ];
     proptest::collection::vec(step, 1..40)
+}
+
+/// Answers may come at once, later, or when all that was known of their server is old.
+fn after_ms() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0..4_u32, 2 => 5..200_u32, 1 => 5_000..40_000_u32]
 }
 
 /// A policy with all that a caller keeps beside it.
@@ -42,6 +47,8 @@ struct Pool {
     now: Time,
     /// The candidates as the policy was told of them, where it follows.
     told: Option<Vec<Candidate>>,
+    /// Whether weights may only change with the list.
+    refuses_slow_start: bool,
 }
 
 /// What a policy said when it was asked to pick.
@@ -56,10 +63,16 @@ impl Pool {
             "envoy_ring_hash" => &["min_ring=10"],
             _ => &[],
         };
+        Self::with(entry, words, weights)
+    }
+
+    fn with(entry: &Entry, words: &[&str], weights: &[u32]) -> Self {
         let policy = (entry.build)(words).unwrap();
         let draw = SplitMix64::new(7);
         let (candidates, running) = (named(weights), Vec::new());
-        Self { policy, candidates, running, draw, now: Time::ZERO, told: None }
+        let refuses_slow_start = entry.refuses.contains(&"slow_start");
+        let (now, told) = (Time::ZERO, None);
+        Self { policy, candidates, running, draw, now, told, refuses_slow_start }
     }
 
     /// Has the policy follow.
@@ -136,7 +149,7 @@ fn weights() -> impl Strategy<Value = Vec<u32>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_pick_is_eligible_and_exists_whenever_one_can(weights in weights(), steps in steps()) {
@@ -164,15 +177,21 @@ proptest! {
 
     #[test]
     fn a_policy_that_follows_gives_the_same_answers(weights in weights(), steps in steps()) {
-        for entry in CATALOG {
-            let (mut plain, mut follows) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
+        let pools = CATALOG.iter().map(|it| [(); 2].map(|()| Pool::new(it, &weights)));
+        let least_time = CATALOG.iter().find(|it| it.id == "nginx-least-time").unwrap();
+        let measured = [&["inflight"] as &[&str], &["header"], &["header", "inflight"]];
+        let pools = pools.chain(
+            measured.iter().map(|it| [(); 2].map(|()| Pool::with(least_time, it, &weights))),
+        );
+        for [mut plain, mut follows] in pools {
             follows.follow();
             for (number, step) in (0_u32..).zip(&steps) {
-                prop_assert_eq!(plain.play(step), follows.play(step), "{}", entry.id);
+                let answer = plain.play(step);
+                prop_assert_eq!(answer, follows.play(step), "{:?}", plain.policy);
                 for pool in [&mut plain, &mut follows] {
                     let len = pool.candidates.len().max(1);
                     let Some(it) = pool.candidates.get_mut(number as usize % len) else { continue };
-                    if !entry.refuses.contains(&"slow_start") {
+                    if !pool.refuses_slow_start {
                         it.weight = NonZeroU32::new(1 + number % 4).unwrap();
                         it.failure_cost = it.weight.get() / (1 + number % 3);
                     }
