@@ -8,15 +8,15 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::sync::watch;
 
 use crate::conf::error::os_text;
 use crate::engine::Shared;
-use crate::snapshot::listen::Keepalive;
 use crate::snapshot::{Bind, ListenOptions, Snapshot};
 
 pub mod accept;
+mod options;
 pub mod workers;
 
 use self::workers::Workers;
@@ -71,6 +71,7 @@ fn try_open(
             socket.bind(&SockAddr::unix(path)?)?;
             let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
             std::fs::set_permissions(path, everybody)?;
+            options::set(&socket, bind, options);
             ready(&socket, options)?;
             // A path has one socket; the workers take turns at it.
             return (1..workers)
@@ -96,36 +97,12 @@ fn try_open(
     let open = |_| -> io::Result<Socket> {
         let socket = fresh()?;
         socket.set_reuse_port(true)?;
-        if let Some(bytes) = options.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = options.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        if let Some(keepalive) = &options.keepalive {
-            keep_alive(&socket, keepalive)?;
-        }
         socket.bind(&address)?;
+        options::set(&socket, bind, options);
         ready(&socket, options)?;
         Ok(socket)
     };
     (0..workers).map(open).collect()
-}
-
-/// Accepted sockets inherit it.
-fn keep_alive(socket: &Socket, how: &Keepalive) -> io::Result<()> {
-    socket.set_keepalive(how.is_on)?;
-    let mut times = TcpKeepalive::new();
-    if let Some(idle) = how.idle {
-        times = times.with_time(idle);
-    }
-    if let Some(interval) = how.interval {
-        times = times.with_interval(interval);
-    }
-    if let Some(count) = how.count {
-        times = times.with_retries(count);
-    }
-    if how.is_on { socket.set_tcp_keepalive(&times) } else { Ok(()) }
 }
 
 fn ready(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
@@ -192,6 +169,7 @@ impl Listeners {
         let sockets: io::Result<Vec<_>> = own
             .map(|(_, socket)| {
                 let socket = socket.try_clone()?;
+                options::set(&socket, bind, options);
                 ready(&socket, options)?;
                 Ok(socket)
             })
@@ -224,6 +202,15 @@ impl Listeners {
             Ok(opened.into_iter().filter_map(Result::ok).collect())
         } else {
             Err(failed.into_iter().filter_map(Result::err).collect())
+        }
+    }
+
+    /// Gives the sockets that stay open the options by which a snapshot wants them; one that it
+    /// does not name stays as it is.
+    pub fn configure(&self, snapshot: &Snapshot) {
+        let open = |(bind, options)| Some((self.open.get(bind)?, bind, options));
+        for (open, bind, options) in snapshot.binds().filter_map(open) {
+            open.sockets.iter().for_each(|it| options::follow(it, bind, options));
         }
     }
 

@@ -144,6 +144,12 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
             Refused
         })?;
     }
+    if let Some(folder) = &configuration.process.working_directory {
+        limits::enter(Some(folder), &workers.handles).map_err(|text| {
+            emerg(&text);
+            Refused
+        })?;
+    }
     listeners.accept(opened, &shared, &workers);
     // Root's, so that nobody who serves can have root signal another process.
     let written = user::as_root(user.as_ref(), || PidFile::write(&configuration.process.pid));

@@ -54,6 +54,8 @@ pub struct Server {
     pub rules: Vec<Rule>,
     /// Preread: `ssl_preread`, with its bounds.
     pub preread: Option<Preread>,
+    /// Whether small packets of a session that is passed on wait for no other, on both sides.
+    pub sends_at_once: bool,
     /// What is done with a session.
     pub content: Content,
     /// Where sessions are logged.

@@ -55,6 +55,9 @@ pub trait Subject: fmt::Debug + Sized + 'static {
     /// Changes a built-in variable, where that can be done.
     fn setter(name: &str) -> Option<fn(&mut Self, &[u8])>;
 
+    /// Whether a configuration may say what a built-in variable, or one of a family, is from then on.
+    fn is_changeable(name: &str) -> bool;
+
     /// Values of variables the configuration defines.
     fn scratch(&self) -> &Scratch;
 
@@ -148,7 +151,7 @@ pub fn definable<S: Subject>(word: &Word) -> Result<String, ConfError> {
         return Err(word.refuse(format!("invalid variable name \"{word}\"")));
     }
     let name = name.to_ascii_lowercase();
-    if S::builtin(&name).is_some() && S::setter(&name).is_none() {
+    if !S::is_changeable(&name) {
         return Err(word.refuse(format!("the duplicate \"{name}\" variable")));
     }
     Ok(name)
@@ -161,6 +164,8 @@ enum Variable<S> {
     Group(usize),
     /// One the configuration defines.
     Slot(usize),
+    /// One of nginx's that the configuration defines anew: its slot, and what it is until then.
+    Changed(usize, Write<S>),
 }
 
 impl<S> Clone for Variable<S> {
@@ -170,6 +175,7 @@ impl<S> Clone for Variable<S> {
             Self::Named(write, part) => Self::Named(*write, part.clone()),
             Self::Group(number) => Self::Group(*number),
             Self::Slot(slot) => Self::Slot(*slot),
+            Self::Changed(slot, write) => Self::Changed(*slot, *write),
         }
     }
 }
@@ -181,6 +187,7 @@ impl<S> fmt::Debug for Variable<S> {
             Self::Named(_, part) => f.debug_tuple("Named").field(part).finish(),
             Self::Group(number) => f.debug_tuple("Group").field(number).finish(),
             Self::Slot(slot) => f.debug_tuple("Slot").field(slot).finish(),
+            Self::Changed(slot, _) => f.debug_tuple("Changed").field(slot).finish(),
         }
     }
 }
@@ -188,11 +195,11 @@ impl<S> fmt::Debug for Variable<S> {
 impl<S: Subject> Variable<S> {
     fn named(name: &str, names: &Names<S>) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        if let Some(write) = S::builtin(&name) {
-            return Some(Self::Plain(write));
-        }
-        if let Some(slot) = names.slot(&name) {
-            return Some(Self::Slot(slot));
+        match (names.slot(&name), S::builtin(&name)) {
+            (Some(slot), Some(write)) => return Some(Self::Changed(slot, write)),
+            (Some(slot), None) => return Some(Self::Slot(slot)),
+            (None, Some(write)) => return Some(Self::Plain(write)),
+            (None, None) => {}
         }
         S::family(&name).map(|it| match it {
             Builtin::Plain(write) => Self::Plain(write),
@@ -211,8 +218,18 @@ impl<S: Subject> Variable<S> {
                 group.is_some()
             }
             Self::Slot(slot) => slot_value(subject, *slot, out),
+            Self::Changed(slot, write) => match is_given(subject, *slot) {
+                true => slot_value(subject, *slot, out),
+                false => write(subject, out),
+            },
         }
     }
+}
+
+/// Whether a slot has a value, or one that can be worked out.
+fn is_given<S: Subject>(subject: &S, slot: usize) -> bool {
+    let is_set = matches!(subject.scratch().values.borrow().get(slot), Some(Value::Set(_)));
+    is_set || subject.definitions().is_some_and(|it| it.has(slot))
 }
 
 /// Appends the value of a slot, working it out if need be.

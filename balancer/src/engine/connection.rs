@@ -33,7 +33,7 @@ pub(super) use self::count::Closed;
 use self::count::During;
 pub use self::header::Early;
 use self::spare::{fresh, recycle};
-use self::unread::{Gone, Unread};
+use self::unread::{Gone, Unread, tell_dropped};
 
 /// Serves the connections of one listener on one worker.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ impl HttpApp {
             deadline: Deadline::new(),
             served: 0,
             closing: Closing::default(),
+            sends_at_once: true,
             generation,
             snapshot,
             early: early.read,
@@ -153,6 +154,8 @@ pub(super) struct Connection<'a> {
     pub(super) idle_timeout: Duration,
     /// How it ends.
     pub(super) closing: Closing,
+    /// Whether its small packets wait for no other.
+    sends_at_once: bool,
     /// That of the configuration it was accepted under.
     generation: u64,
     /// The configuration in force when it was last looked for: the newest one that listens on the
@@ -322,6 +325,15 @@ impl Connection<'_> {
         after
     }
 
+    /// Has small packets wait for others or not, as the location says.
+    pub(super) fn follow_delay(&mut self, location: &Location) {
+        let wanted = location.core.sends_at_once;
+        if std::mem::replace(&mut self.sends_at_once, wanted) != wanted {
+            // A socket that refuses it is broken, as its use will tell.
+            let _ = self.stream.send_at_once(wanted);
+        }
+    }
+
     /// Whether the limits of the location allow another request after this one.
     pub(super) fn may_stay(&self, exchange: &Exchange, location: &Location) -> bool {
         let core = &location.core;
@@ -380,17 +392,6 @@ impl Connection<'_> {
                 Outcome::Answer(Action::Status(abort.status()))
             }
         }
-    }
-}
-
-/// Tells of header lines that were dropped.
-///
-/// Source: nginx `ngx_http_request.c`, `ngx_http_process_request_headers`.
-fn tell_dropped(exchange: &Exchange) {
-    for line in &exchange.request.dropped {
-        let line = String::from_utf8_lossy(exchange.text(*line));
-        let text = format!("client sent invalid header line: \"{line}\"");
-        logs::note(Level::Info, exchange, &text, "reading client request headers");
     }
 }
 

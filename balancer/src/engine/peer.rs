@@ -25,6 +25,8 @@ pub struct Outgoing {
     pub rcvbuf: Option<u32>,
     /// Size of the socket's buffer for what is sent.
     pub sndbuf: Option<u32>,
+    /// Whether small packets wait until the other side has what was sent before.
+    pub is_delayed: bool,
 }
 
 impl Outgoing {
@@ -56,7 +58,7 @@ pub async fn open(address: &Address, way: &Outgoing) -> io::Result<Stream> {
     match address {
         Address::Inet(address) => {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            socket.set_nodelay(true)?;
+            socket.set_nodelay(!way.is_delayed)?;
             way.prepare(&socket)?;
             Ok(Stream::Tcp(socket.connect(*address).await?))
         }

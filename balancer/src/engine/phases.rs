@@ -41,6 +41,7 @@ impl Connection<'_> {
             self.idle_timeout = location.core.keepalive_timeout.unwrap_or_default();
             exchange.request.keep_alive &= self.may_stay(exchange, location);
             self.closing = location.closing;
+            self.follow_delay(location);
             let found = match action.take() {
                 Some(action) => Found::Answer(action),
                 None => match self.find(exchange, location).await {

@@ -153,7 +153,13 @@ impl Connection<'_> {
         };
         self.session.action = None;
         match &server.content {
-            Content::Proxy(proxy) => End::Over(self.pass_on(proxy).await),
+            Content::Proxy(proxy) => {
+                if !server.sends_at_once {
+                    // A socket that refuses it is broken, as its use will tell.
+                    let _ = self.stream.send_at_once(false);
+                }
+                End::Over(self.pass_on(proxy, server.sends_at_once).await)
+            }
             Content::Return(text) => End::Over(self.answer(text).await),
             Content::Pass(pass) => self.pass(pass, snapshot, passes),
         }

@@ -75,6 +75,15 @@ impl Stream {
         read.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Says whether small packets are sent at once, or wait until the other side has what was sent
+    /// before. Only TCP knows the difference.
+    pub fn send_at_once(&self, is_on: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(is_on),
+            Self::Unix(_) | Self::Hosted(_) | Self::Nobody => Ok(()),
+        }
+    }
+
     /// Has the connection reset when it is closed, so that the system keeps nothing of it. One that
     /// is no plain TCP is closed as any other.
     pub fn reset_on_close(&self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::buffer::Input;
+use crate::engine::clock;
 use crate::engine::connection::{Connection, Outcome};
 use crate::engine::exchange::{Exchange, MOST_CHANGES};
 use crate::engine::file::{self, Found};
@@ -40,7 +41,7 @@ impl Exchange {
         sub.is_subrequest = true;
         sub.held = Some(0);
         sub.changes_left = MOST_CHANGES;
-        (sub.started, sub.serial) = (self.started, self.serial);
+        (sub.started, sub.serial) = (clock::now(), self.serial);
         sub
     }
 
@@ -67,16 +68,30 @@ impl Connection<'_> {
         path: &[u8],
     ) -> Box<Exchange> {
         let mut sub = exchange.subrequest(path);
-        sub.status = match sub.server.clone() {
+        match sub.server.clone() {
             Some(server) => self.answered(&mut sub, &server).await,
-            None => 500,
-        };
+            None => sub.status = 500,
+        }
         std::mem::swap(&mut sub.scratch, &mut exchange.scratch);
         sub
     }
 
-    /// Has such a request go through the phases that find an answer; its status.
+    /// Has such a request go through the phases that find an answer, and is told its status.
+    ///
+    /// Source: nginx `ngx_http_request.c`, `ngx_http_finalize_request`, for the line of the log.
     pub(super) async fn answered(
+        &mut self,
+        sub: &mut Exchange,
+        server: &Arc<http::server::Server>,
+    ) {
+        sub.status = self.find_answer(sub, server).await;
+        sub.ended = clock::now();
+        if let Some(location) = sub.location().filter(|it| it.core.logs_within) {
+            logs::access(sub, location);
+        }
+    }
+
+    async fn find_answer(
         &mut self,
         sub: &mut Exchange,
         server: &Arc<http::server::Server>,

@@ -34,6 +34,8 @@ pub struct Settings {
     default_type: Option<String>,
     types: Option<Arc<Types>>,
     chunked: Option<bool>,
+    tcp_nodelay: Option<bool>,
+    log_subrequest: Option<bool>,
 }
 
 impl Settings {
@@ -53,6 +55,8 @@ impl Settings {
             default_type: self.default_type.or_else(|| outer.default_type.clone()),
             types: self.types.or_else(|| outer.types.clone()),
             chunked: self.chunked.or(outer.chunked),
+            tcp_nodelay: self.tcp_nodelay.or(outer.tcp_nodelay),
+            log_subrequest: self.log_subrequest.or(outer.log_subrequest),
         }
     }
 
@@ -90,6 +94,8 @@ impl Settings {
             },
             default_type: self.default_type.clone().unwrap_or(default.default_type),
             types: self.types.clone().unwrap_or(default.types),
+            sends_at_once: self.tcp_nodelay.unwrap_or(default.sends_at_once),
+            logs_within: self.log_subrequest.unwrap_or_default(),
         }
     }
 
@@ -179,7 +185,14 @@ pub const ROWS: &[Row<Settings>] = &[
         arguments: 0..=0,
         effect: Effect::Open(Settings::types),
     },
-    one("tcp_nodelay", Effect::Checked(flag, "small packets are never held back")),
+    one(
+        "tcp_nodelay",
+        Effect::Set(|it, directive| put(&mut it.tcp_nodelay, directive.flag())),
+    ),
+    one(
+        "log_subrequest",
+        Effect::Set(|it, directive| put(&mut it.log_subrequest, directive.flag())),
+    ),
     one("tcp_nopush", Effect::Checked(flag, RUNTIME)),
     Row {
         name: "sendfile",
@@ -319,6 +332,10 @@ pub struct Core {
     pub default_type: String,
     /// Types by ending of the name.
     pub types: Arc<Types>,
+    /// Whether small packets to the client wait for no other: `tcp_nodelay`.
+    pub sends_at_once: bool,
+    /// Whether requests of ours are logged like those of clients: `log_subrequest`.
+    pub logs_within: bool,
 }
 
 impl Core {
@@ -353,6 +370,8 @@ impl Default for Core {
             server: crate::NGINX,
             default_type: "text/plain".to_owned(),
             types: Arc::default(),
+            sends_at_once: true,
+            logs_within: false,
         }
     }
 }

@@ -65,9 +65,13 @@ impl Settings {
                 let answer = match &last[1..] {
                     "" => Answer::Targets,
                     text => {
-                        let status = number(text).and_then(|it| u16::try_from(it).ok());
                         let refuse = || last.refuse(format!("invalid value \"{last}\""));
-                        Answer::This(status.ok_or_else(refuse)?)
+                        let status = number(text).ok_or_else(refuse)?;
+                        let large = |_| refuse().with_help("nobody knows a status above 65535");
+                        match u16::try_from(status).map_err(large)? {
+                            0 => Answer::Targets,
+                            status => Answer::This(status),
+                        }
                     }
                 };
                 (answer, codes)
@@ -80,15 +84,12 @@ impl Settings {
         }
         let mut statuses = Vec::new();
         for word in codes {
-            let status = number(word).and_then(|it| u16::try_from(it).ok());
             // Nobody is left to be sent a page for 499.
-            let status = status.filter(|it| *it != 499);
+            let status = number(word).filter(|it| *it != 499);
             let status = status.ok_or_else(|| word.refuse(format!("invalid value \"{word}\"")))?;
-            if !(300..=599).contains(&status) {
-                let text = format!("value \"{word}\" must be between 300 and 599");
-                return Err(word.refuse(text));
-            }
-            statuses.push(status);
+            let status = u16::try_from(status).ok().filter(|it| (300..=599).contains(it));
+            let text = || format!("value \"{word}\" must be between 300 and 599");
+            statuses.push(status.ok_or_else(|| word.refuse(text()))?);
         }
         self.lines.push(Line { statuses, answer, target: target.clone() });
         Ok(())

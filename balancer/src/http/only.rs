@@ -13,7 +13,6 @@ type Only = (&'static str, &'static str, &'static str);
 const ONLY: &[Only] = &[
     ("disable_symlinks", "off", "symbolic links are followed"),
     ("http2", "off", "HTTP/2 is not part of this version"),
-    ("log_subrequest", "off", "subrequests are not logged"),
     ("proxy_cache", "off", "no answers are kept"),
     ("proxy_store", "off", "no answers are kept"),
 ];
@@ -35,7 +34,6 @@ const fn condition(name: &'static str) -> Row<Scope> {
 pub const ROWS: &[Row<Scope>] = &[
     row("disable_symlinks"),
     row("http2"),
-    row("log_subrequest"),
     row("proxy_cache"),
     row("proxy_store"),
     condition("proxy_cache_bypass"),
@@ -95,10 +93,8 @@ mod tests {
 
     #[test]
     fn every_other_value_is_refused_with_a_way_out() {
-        let refusal = check(&directive("log_subrequest on;")).unwrap_err();
-        assert_eq!(refusal.reason, "invalid value \"on\" in \"log_subrequest\" directive");
-        assert!(
-            refusal.help.unwrap().starts_with("this version knows `log_subrequest off` only: ")
-        );
+        let refusal = check(&directive("http2 on;")).unwrap_err();
+        assert_eq!(refusal.reason, "invalid value \"on\" in \"http2\" directive");
+        assert!(refusal.help.unwrap().starts_with("this version knows `http2 off` only: "));
     }
 }

@@ -172,8 +172,10 @@ impl Settings {
     /// Source: nginx `ngx_http_rewrite_module.c`, `ngx_http_rewrite_set`.
     fn set(&mut self, directive: &Directive, reading: &mut Reading<'_>) -> Result<(), ConfError> {
         let name = definable::<Exchange>(directive.text())?;
-        if Exchange::setter(&name).is_none() {
-            reading.assign(&name);
+        match (Exchange::setter(&name), Exchange::builtin(&name)) {
+            (Some(_), _) => {}
+            (None, Some(_)) => reading.define(&name),
+            (None, None) => reading.assign(&name),
         }
         self.lines.push(Line::Set(name, directive.words[2].clone()));
         Ok(())

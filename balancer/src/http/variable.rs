@@ -38,6 +38,11 @@ impl Subject for Exchange {
         SETTERS.iter().find(|(known, _)| *known == name).map(|(_, set)| *set)
     }
 
+    fn is_changeable(name: &str) -> bool {
+        let is_free = || Self::builtin(name).is_none() && !NAMED.contains(&name);
+        Self::setter(name).is_some() || CHANGEABLE.contains(&name) || is_free()
+    }
+
     fn scratch(&self) -> &Scratch {
         &self.scratch
     }
@@ -68,6 +73,32 @@ const SETTERS: &[(&str, Setter)] = &[
         }
         it.limit_rate = rate.or(it.limit_rate);
     }),
+];
+
+/// Built-in variables that a configuration may define anew.
+///
+/// Source: nginx `NGX_HTTP_VAR_CHANGEABLE`.
+const CHANGEABLE: &[&str] = &["invalid_referer", "proxy_host", "proxy_port"];
+
+/// Members of families that nginx knows by name: no configuration defines them.
+///
+/// Source: nginx `ngx_http_variables.c`, `ngx_http_core_variables`.
+const NAMED: &[&str] = &[
+    "http_cookie",
+    "http_host",
+    "http_referer",
+    "http_user_agent",
+    "http_via",
+    "http_x_forwarded_for",
+    "sent_http_cache_control",
+    "sent_http_connection",
+    "sent_http_content_length",
+    "sent_http_content_type",
+    "sent_http_keep_alive",
+    "sent_http_last_modified",
+    "sent_http_link",
+    "sent_http_location",
+    "sent_http_transfer_encoding",
 ];
 
 /// Beginnings of names, and whether the rest names a header; longer ones come first.

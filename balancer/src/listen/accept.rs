@@ -105,10 +105,6 @@ impl Accept {
 
     /// Runs until told to close; what waits to be accepted by then is still served.
     pub async fn run(self, socket: Socket) {
-        if !self.is_unix {
-            // Accepted sockets inherit it. A socket that refuses it is broken, as its use will tell.
-            let _ = socket.set_tcp_nodelay(true);
-        }
         let listener = if self.is_unix {
             UnixListener::from_std(socket.into()).map(Listener::Unix)
         } else {

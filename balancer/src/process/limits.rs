@@ -1,7 +1,11 @@
-//! What the system allows the program and its workers: files, priority, processors.
+//! What the system allows the program and its workers: files, priority, processors; and where
+//! workers are.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::runtime::Handle;
@@ -68,6 +72,34 @@ pub(crate) fn set_workers(settings: &Settings, workers: &[Handle]) {
     drop(done);
     // Ends when the last worker has dropped its end; nothing is sent.
     let _ = all_done.recv();
+}
+
+/// Has each worker be in a folder, where a core file of it is left; `None` for where the program
+/// is. The program itself stays: names on its command line begin there. An error is nginx's text.
+///
+/// Source: nginx `ngx_process_cycle.c`, `ngx_worker_process_init`.
+pub(crate) fn enter(folder: Option<&Path>, workers: &[Handle]) -> Result<(), String> {
+    let failed = |path: &Path, error: io::Error| {
+        format!("chdir(\"{}\") failed {}", path.display(), os_text(&error))
+    };
+    let here = std::env::current_dir().map_err(|it| failed(Path::new("."), it));
+    let folder = folder.map_or(here, |it| Ok(it.to_path_buf()))?;
+    let (done, all_done) = mpsc::channel();
+    for worker in workers {
+        let (folder, done) = (folder.clone(), done.clone());
+        worker.spawn(async move {
+            // Nobody listens only when another worker has failed.
+            let _ = done.send(enter_alone(folder));
+        });
+    }
+    drop(done);
+    all_done.iter().try_for_each(|it| it.map_err(|(path, error)| failed(&path, error)))
+}
+
+/// Changes this thread, and those that it starts later.
+fn enter_alone(folder: PathBuf) -> Result<(), (PathBuf, io::Error)> {
+    let entered = unshare(CloneFlags::CLONE_FS).map_err(io::Error::from);
+    entered.and_then(|()| std::env::set_current_dir(&folder)).map_err(|error| (folder, error))
 }
 
 /// On Linux both are the affair of a thread.

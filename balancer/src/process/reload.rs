@@ -56,6 +56,16 @@ impl Process<'_> {
         Ok(Some(workers))
     }
 
+    /// Has those who will serve be where a configuration wants them.
+    fn enter(&self, settings: &Settings, renewed: Option<&Arc<Workers>>) -> Result<(), String> {
+        let (folder, before) = (&settings.working_directory, &self.started.working_directory);
+        let are_there = if renewed.is_some() { folder.is_none() } else { folder == before };
+        if are_there {
+            return Ok(());
+        }
+        limits::enter(folder.as_deref(), &renewed.unwrap_or(&self.workers).handles)
+    }
+
     /// Takes over limits; threads that have just been started have theirs.
     fn follow_limits(&mut self, settings: &Settings, are_new: bool) {
         if settings.rlimit_nofile != self.started.rlimit_nofile || are_new {
@@ -89,6 +99,7 @@ impl Process<'_> {
         let user = if self.started.has_master { settings.serves_as() } else { Ok(None) };
         let renewed = user.and_then(|it| self.renew_workers(settings, it));
         let renewed = renewed.map_err(|it| vec![it])?;
+        self.enter(settings, renewed.as_ref()).map_err(|it| vec![it])?;
         self.shutdown_timeout = settings.worker_shutdown_timeout;
         let before = self.worker_numbers();
         self.first_worker = before.end;
@@ -100,6 +111,7 @@ impl Process<'_> {
         self.follow_limits(settings, renewed.is_some());
         self.environment = settings.environment();
         self.listeners.close_others(&snapshot, old);
+        self.listeners.configure(&snapshot);
         self.shared.install(snapshot);
         logs::error::direct(sinks);
         if let Some(workers) = renewed {

@@ -87,6 +87,8 @@ pub struct Settings {
     pub has_master: bool,
     /// `env`: names of variables, or names with values.
     pub env: Vec<String>,
+    /// `working_directory`: that of the workers, `None` for that of the program.
+    pub working_directory: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -105,6 +107,7 @@ impl Default for Settings {
             affinity: Affinity::default(),
             has_master: true,
             env: Vec::new(),
+            working_directory: None,
         }
     }
 }
@@ -270,7 +273,13 @@ pub const ROWS: &[Row<Settings>] = &[
             Ok(())
         }),
     },
-    main("working_directory", Effect::Nothing("a core file is left where the program was started")),
+    main(
+        "working_directory",
+        Effect::Set(|it, directive| {
+            it.working_directory = Some(directive.text().to_path());
+            Ok(())
+        }),
+    ),
     main(
         "master_process",
         Effect::Set(|it, directive| {

@@ -13,6 +13,7 @@ pub struct Settings {
     proxy_protocol_timeout: Option<Duration>,
     preread_buffer_size: Option<u64>,
     preread_timeout: Option<Duration>,
+    tcp_nodelay: Option<bool>,
     /// `ssl_preread`
     pub(super) ssl_preread: Option<bool>,
 }
@@ -34,6 +35,7 @@ impl Settings {
             proxy_protocol_timeout: self.proxy_protocol_timeout.or(outer.proxy_protocol_timeout),
             preread_buffer_size: self.preread_buffer_size.or(outer.preread_buffer_size),
             preread_timeout: self.preread_timeout.or(outer.preread_timeout),
+            tcp_nodelay: self.tcp_nodelay.or(outer.tcp_nodelay),
             ssl_preread: self.ssl_preread.or(outer.ssl_preread),
         }
     }
@@ -41,6 +43,11 @@ impl Settings {
     /// `proxy_protocol_timeout`
     pub fn proxy_protocol_timeout(&self) -> Duration {
         self.proxy_protocol_timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    /// Whether small packets of a session that is passed on wait for no other: `tcp_nodelay`.
+    pub fn sends_at_once(&self) -> bool {
+        self.tcp_nodelay.unwrap_or(true)
     }
 
     /// What is read ahead, `None` where nobody looks at it.
@@ -64,7 +71,7 @@ const fn one(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
 pub const ROWS: &[Row<Settings>] = &[
     one(
         "tcp_nodelay",
-        Effect::Checked(|it| it.flag().map(drop), "small packets are always sent at once"),
+        Effect::Set(|it, directive| put(&mut it.tcp_nodelay, directive.flag())),
     ),
     one(
         "proxy_protocol_timeout",

@@ -28,6 +28,10 @@ impl Subject for Session {
         None
     }
 
+    fn is_changeable(name: &str) -> bool {
+        Self::builtin(name).is_none()
+    }
+
     fn scratch(&self) -> &Scratch {
         &self.scratch
     }

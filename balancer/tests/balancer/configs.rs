@@ -291,7 +291,6 @@ fn mistakes_between_blocks_are_refused_with_nginx_s_text() {
             "host not found in \
           \"no.such.name.invalid:1\" of the \"listen\" directive",
         ),
-        ("server { log_subrequest on; }", "invalid value \"on\" in \"log_subrequest\" directive"),
         ("server { limit_req zone=a; }", "zero size shared memory zone \"a\""),
     ] {
         check_refusal(&http(text), expected);

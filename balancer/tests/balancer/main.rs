@@ -38,6 +38,7 @@ mod signal;
 mod silence;
 mod sinkhole;
 mod smuggle;
+mod sockets;
 mod sticky;
 mod stream;
 mod stream_phases;

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
@@ -110,4 +111,37 @@ fn priority_and_limits_are_those_of_the_configuration() {
         count += 1;
     }
     assert_eq!(count, 2);
+}
+
+/// Where its threads of a name are.
+fn places(balancer: &Balancer, thread: &str) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", balancer.pid())).unwrap();
+    let place = |task: PathBuf| {
+        let name = fs::read_to_string(task.join("comm")).unwrap();
+        name.starts_with(thread).then(|| fs::read_link(task.join("cwd")).unwrap())
+    };
+    tasks.filter_map(|it| place(it.unwrap().path())).collect()
+}
+
+#[test]
+fn workers_are_where_the_configuration_wants_them() {
+    let origin = Origin::named("a");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    // Whoever serves may have to look into it.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let outside = format!("working_directory {};", folder.display());
+    let balancer = Balancer::start_with(2, &serving(&origin, "", &outside));
+    assert_eq!(places(&balancer, "worker"), [folder.clone(), folder.clone()]);
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(places(&balancer, "balancer"), [here.clone()]);
+    balancer.configure(&serving(&origin, "", "working_directory /nowhere;"));
+    balancer.signal(Signal::SIGHUP);
+    let text = "chdir(\"/nowhere\") failed (2: No such file or directory)";
+    eventually("the reload is refused", || balancer.said().contains(text));
+    balancer.reload(&serving(&origin, "", "working_directory /;"));
+    assert_eq!(places(&balancer, "worker"), [PathBuf::from("/"), PathBuf::from("/")]);
+    balancer.reload(&serving(&origin, "", ""));
+    assert_eq!(places(&balancer, "worker"), [here.clone(), here]);
+    assert_eq!(balancer.client().get("/").text(), "a");
 }

@@ -30,6 +30,7 @@ impl<'a> Connection<'a> {
             served: 0,
             idle_timeout: Duration::ZERO,
             closing: Closing::default(),
+            sends_at_once: true,
             generation: snapshot.generation,
             snapshot,
             early: Vec::new(),

@@ -116,3 +116,14 @@ impl Connection<'_> {
         after
     }
 }
+
+/// Tells of header lines that were dropped.
+///
+/// Source: nginx `ngx_http_request.c`, `ngx_http_process_request_headers`.
+pub(super) fn tell_dropped(exchange: &Exchange) {
+    for line in &exchange.request.dropped {
+        let line = String::from_utf8_lossy(exchange.text(*line));
+        let text = format!("client sent invalid header line: \"{line}\"");
+        logs::note(Level::Info, exchange, &text, "reading client request headers");
+    }
+}

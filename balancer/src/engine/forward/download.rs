@@ -82,6 +82,8 @@ impl Connection<'_> {
         let passed = if down.is_upgrade {
             request.entrance.leave();
             down.has_waited = true;
+            // A socket that refuses it is broken, as its use will tell.
+            let _ = peer.stream.send_at_once(request.location.core.sends_at_once);
             self.tunnel(exchange, request, &mut peer, &mut down).await
         } else {
             let both = Some((&mut peer, &mut upload));

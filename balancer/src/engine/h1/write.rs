@@ -64,8 +64,11 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a status code, with zeros before it where it is short.
+/// Appends a status code, of three digits at least.
 pub fn three_digits(out: &mut Vec<u8>, code: u16) {
+    if 999 < code {
+        return decimal(out, code.into());
+    }
     let digit = |it: u16| b'0' + u8::try_from(it % 10).unwrap_or_default();
     out.extend_from_slice(&[digit(code / 100), digit(code / 10), digit(code)]);
 }

@@ -32,12 +32,13 @@ use crate::variable::Template;
 
 impl Connection<'_> {
     /// Source: nginx `ngx_stream_proxy_module.c`, `ngx_stream_proxy_handler`.
-    pub(super) async fn pass_on(&mut self, proxy: &Proxy) -> Status {
+    pub(super) async fn pass_on(&mut self, proxy: &Proxy, sends_at_once: bool) -> Status {
         self.session.is_proxied = true;
-        let way = proxy.sockets.of(&self.session).unwrap_or_else(|(plain, text)| {
+        let mut way = proxy.sockets.of(&self.session).unwrap_or_else(|(plain, text)| {
             note(Level::Error, &self.session, &text);
             plain
         });
+        way.is_delayed = !sends_at_once;
         let upstream = match &proxy.target {
             Target::Group(group) => Arc::clone(group),
             Target::Variable(dynamic) => match self.aim(dynamic).await {

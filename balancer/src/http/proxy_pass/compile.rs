@@ -28,6 +28,10 @@ impl Settings {
             self.set_headers.iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host_header = match hosts.first() {
             Some((_, value)) => compile(value, names)?,
+            None if names.slot("proxy_host").is_some() => {
+                let name = Template::compile("$proxy_host", names);
+                name.expect("it is one of nginx's variables")
+            }
             // What variables name is written when there is nothing else.
             None => Template::text(target.authority.as_bytes()),
         };

@@ -185,6 +185,7 @@ impl<'a> Compiler<'a> {
             limit_conn: scope.limit_conn.compile(&self.zones)?,
             rules: scope.access.rules.0,
             preread: scope.core.preread(),
+            sends_at_once: scope.core.sends_at_once(),
             content,
             logs: self.formats.access(lines, scope.logs.keeping(), &mut self.problems),
         })
