@@ -14,6 +14,7 @@ struct Switched {
     admin: SocketAddr,
     _process: Process,
     _folder: TempDir,
+    _data: Data,
 }
 
 impl Switched {
@@ -30,7 +31,7 @@ impl Switched {
         let mut process = Process::spawn("store", &mut command).unwrap();
         let ready = || Ok(lab::http::get(public, "/ready").is_ok_and(|it| it.status == 200));
         process.wait_until_ready(std::time::Duration::from_secs(30), ready).unwrap();
-        Self { public, admin, _process: process, _folder: folder }
+        Self { public, admin, _process: process, _folder: folder, _data: data.clone() }
     }
 
     fn admin(&self, method: &str, headers: &str, body: &str) -> lab::http::Answer {

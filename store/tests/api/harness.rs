@@ -17,10 +17,11 @@ use store::{life, server};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// Where one test keeps its data; several stores may share it.
+/// Where one test keeps its data; several stores may share it, and each keeps it.
+#[derive(Clone)]
 pub(crate) enum Data {
-    /// A file of its own.
-    Embedded(TempDir),
+    /// A file of its own, in a folder that goes with the last who has it.
+    Embedded(Arc<TempDir>),
     /// A database and a Redis of its own.
     Servers(String, String),
 }
@@ -30,7 +31,7 @@ static SERVERS: OnceLock<(MariaDb, Redis)> = OnceLock::new();
 impl Data {
     /// An SQLite file and the in-process cache.
     pub(crate) fn embedded() -> Self {
-        Self::Embedded(TempDir::new().unwrap())
+        Self::Embedded(Arc::new(TempDir::new().unwrap()))
     }
 
     /// A fresh database on a private MariaDB, and a private Redis.
@@ -91,6 +92,8 @@ pub(crate) struct Store {
     pub(crate) app: Arc<App>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// A folder that went with its test would take the file from under a store that still opens it.
+    _data: Option<Data>,
 }
 
 impl Store {
@@ -99,7 +102,8 @@ impl Store {
         let mut all = data.settings();
         all.push(("STORE_SEED", "small".to_owned()));
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let store = Self::start_unready(&all.into_iter().chain(settings).collect());
+        let mut store = Self::start_unready(&all.into_iter().chain(settings).collect());
+        store._data = Some(data.clone());
         let ready = || store.get("/ready").status == 200;
         assert!(
             eventually_within(Duration::from_secs(30), ready),
@@ -146,7 +150,7 @@ impl Store {
             });
         });
         let (address, app) = open.recv().unwrap();
-        Self { address, app, stop: Some(stop), thread: Some(thread) }
+        Self { address, app, stop: Some(stop), thread: Some(thread), _data: None }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
