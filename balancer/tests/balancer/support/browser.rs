@@ -16,10 +16,13 @@ use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{eventually, prometheus};
+use super::{eventually, prometheus, within};
 
 /// Longest wait for an answer of the browser; its first start may take long.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How the protocol refuses what cannot be done now, such as an expression between two pages.
+const SERVER_ERROR: i64 = -32000;
 
 /// A browser with one page, until dropped.
 #[derive(Debug)]
@@ -77,6 +80,11 @@ impl Browser {
 
     /// What a method of the protocol returns.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.ask(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The same, or the refusal of the browser.
+    fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.number += 1;
         let mut order = json!({"id": self.number, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -86,8 +94,10 @@ impl Browser {
         loop {
             let answer = self.answers.recv_timeout(PATIENCE).expect("the browser answers");
             if answer["id"] == self.number {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].clone();
+                return match answer.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(answer["result"].clone()),
+                };
             }
         }
     }
@@ -95,23 +105,30 @@ impl Browser {
     /// Opens a page and waits until it is there.
     pub(crate) fn open(&mut self, url: &str) {
         self.call("Page.navigate", &json!({"url": url}));
-        eventually("the page is there", || {
-            self.run("document.readyState") == "complete" && self.run("location.href") == url
-        });
+        let there =
+            || self.run("document.readyState") == "complete" && self.run("location.href") == url;
+        // The first page of a browser is late on a busy machine.
+        within(PATIENCE, "the page is there", there);
     }
 
     /// What an expression comes to in the page.
     pub(crate) fn run(&mut self, expression: &str) -> Value {
         let asked = json!({"expression": expression, "returnByValue": true});
-        let result = self.call("Runtime.evaluate", &asked);
-        // A page that is being replaced answers nothing; whoever asks asks again.
-        result["result"]["value"].clone()
+        match self.ask("Runtime.evaluate", &asked) {
+            Ok(result) => result["result"]["value"].clone(),
+            // A page that is being replaced answers nothing; whoever asks asks again.
+            Err(error) if error["code"] == SERVER_ERROR => Value::Null,
+            Err(error) => panic!("{expression}: {error}"),
+        }
     }
 
-    /// How wide and high the page is, in its pixels.
+    /// How wide and high the page is, in its pixels; waits until it is laid out so.
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
         self.call("Emulation.setDeviceMetricsOverride", &size);
+        eventually("the page has its size", || {
+            self.run("[innerWidth, innerHeight]") == json!([width, height])
+        });
     }
 
     /// Which colors the reader prefers: `dark` or `light`.

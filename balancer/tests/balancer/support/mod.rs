@@ -31,8 +31,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Waits until `condition` holds; panics with `what` when it does not come to.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(PATIENCE, what, condition);
+}
+
+/// The same with a patience of its own.
+#[track_caller]
+fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < until, "in vain: {what}");
         thread::sleep(Duration::from_millis(2));
