@@ -75,7 +75,7 @@ impl Db {
             }
             Database::Sqlite(path) => {
                 let options = sqlite_options(path, limits)?;
-                let pool = |max, min| {
+                let pool = |options, max, min| {
                     let opened = metrics.connections_opened.clone();
                     SqlitePoolOptions::new()
                         .max_connections(max)
@@ -86,11 +86,16 @@ impl Db {
                             opened.inc();
                             Box::pin(async { Ok(()) })
                         })
-                        .connect_lazy_with(options.clone())
+                        .connect_lazy_with(options)
                 };
                 Pools::Sqlite {
-                    readers: pool(limits.max.max(2) - 1, limits.min),
-                    writer: pool(1, 0),
+                    // An empty file in the place of one that is gone would answer for it.
+                    readers: pool(
+                        options.clone().create_if_missing(false),
+                        limits.max.max(2) - 1,
+                        limits.min,
+                    ),
+                    writer: pool(options, 1, 0),
                 }
             }
         };

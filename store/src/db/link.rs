@@ -55,9 +55,15 @@ impl Tx {
 
     /// Makes it so. A broken connection leaves the outcome unknown; a refusal leaves nothing.
     pub async fn commit(self) -> Result<(), DbError> {
+        self.commit_keeping().await.map(drop)
+    }
+
+    /// As [`Self::commit`]; a connection that was opened for this transaction alone stays open until
+    /// what is returned is dropped.
+    pub async fn commit_keeping(self) -> Result<Option<Lent>, DbError> {
         let outcome = match self {
             Self::Mysql(it) => it.commit().await,
-            Self::Sqlite(it) => it.commit().await,
+            Self::Sqlite(it) => it.commit().await.map(|()| None),
         };
         outcome.map_err(|error| match DbError::from(error) {
             DbError::Lost(error) => DbError::CommitUnknown(error),

@@ -37,6 +37,8 @@ struct Inner {
     server: AtomicUsize,
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    /// Connections that were opened outside the pool for one unit of work.
+    outside: AtomicUsize,
     /// Whether the servers are nodes of a Galera cluster; known with the first connection.
     galera: OnceLock<bool>,
     limits: Pool,
@@ -62,6 +64,7 @@ impl MysqlPool {
             server: AtomicUsize::new(0),
             slots: Arc::new(Semaphore::new(limits.max as usize)),
             idle: Mutex::default(),
+            outside: AtomicUsize::new(0),
             galera: OnceLock::new(),
             limits,
             metrics: metrics.clone(),
@@ -78,8 +81,11 @@ impl MysqlPool {
 
     /// A connection outside the pool, which ends with its use.
     pub(super) async fn open(&self) -> Result<Lent, DbError> {
-        let lent = self.open_uncounted().await?;
+        let mut lent = self.open_uncounted().await?;
         self.0.metrics.connections_opened.inc();
+        // Relaxed: the number is only shown.
+        self.0.outside.fetch_add(1, Ordering::Relaxed);
+        lent.home = Some(Home::Outside { _counted: Outside(Arc::clone(&self.0)) });
         Ok(lent)
     }
 
@@ -113,10 +119,11 @@ impl MysqlPool {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Connections in use, and slots of those who are about to open one.
+    /// Connections in use, in the pool and outside, and slots of those who are about to open one.
     pub(super) fn in_use(&self) -> usize {
-        self.0.limits.max as usize
-            - self.0.slots.available_permits().min(self.0.limits.max as usize)
+        let max = self.0.limits.max as usize;
+        let taken = max - self.0.slots.available_permits().min(max);
+        taken + self.0.outside.load(Ordering::Relaxed)
     }
 
     /// The server in use is of no use: from now on the next one is asked first.
@@ -178,7 +185,7 @@ impl MysqlPool {
                 }
             }
         };
-        let home = Some(Home { inner: Arc::clone(inner), _slot: slot });
+        let home = Some(Home::Pool { inner: Arc::clone(inner), _slot: slot });
         Ok(Lent { connection: Some(connection), home, in_transaction: false })
     }
 }
@@ -249,26 +256,41 @@ impl Inner {
 pub struct Lent {
     /// `None` once it is on its way back.
     connection: Option<MySqlConnection>,
-    /// The pool it belongs to, if any.
+    /// As what it is counted, if at all.
     home: Option<Home>,
     in_transaction: bool,
 }
 
-struct Home {
-    inner: Arc<Inner>,
-    _slot: OwnedSemaphorePermit,
+enum Home {
+    /// The pool it goes back to, and its slot there.
+    Pool { inner: Arc<Inner>, _slot: OwnedSemaphorePermit },
+    /// It was opened for one unit of work and ends with it.
+    Outside { _counted: Outside },
+}
+
+/// One connection outside the pool, until dropped.
+struct Outside(Arc<Inner>);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.0.outside.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Lent {
     /// Commits; whatever becomes of that, the transaction is over.
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+    ///
+    /// A connection of the pool is back there then. One that was opened for this alone is returned:
+    /// it is closed when it is dropped.
+    pub(super) async fn commit(mut self) -> Result<Option<Self>, sqlx::Error> {
         sqlx::raw_sql("COMMIT").execute(&mut *self).await?;
         self.in_transaction = false;
+        let Some(Home::Pool { inner, .. }) = &self.home else { return Ok(Some(self)) };
         // It has just answered, so it may be used again without being asked.
-        if let (Some(home), Some(connection)) = (&self.home, self.connection.take()) {
-            home.inner.put(connection);
+        if let Some(connection) = self.connection.take() {
+            inner.put(connection);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Nobody uses this connection again.
@@ -308,19 +330,19 @@ impl fmt::Debug for Lent {
     }
 }
 
-/// Brings a connection back to its pool if it still works; its slot is taken until then.
+/// Brings a connection back to its pool if it still works, or closes it; it counts until then.
 async fn give_back(mut connection: MySqlConnection, home: Option<Home>, in_transaction: bool) {
-    let Some(home) = home else { return close(connection).await };
+    let Some(Home::Pool { inner, _slot }) = home else { return close(connection).await };
     let sound = if in_transaction {
         // A statement that nobody waits for any more may be waiting for a lock.
-        let patience = home.inner.limits.lock_wait + SIGN_OF_LIFE;
+        let patience = inner.limits.lock_wait + SIGN_OF_LIFE;
         let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
         timeout(patience, rollback).await.is_ok_and(|it| it.is_ok())
     } else {
         answers(&mut connection).await
     };
     if sound {
-        home.inner.put(connection);
+        inner.put(connection);
     }
 }
 

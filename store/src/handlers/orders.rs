@@ -11,9 +11,9 @@ use super::{Fields, Shared, to_the_end};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::cache::rows;
-use crate::config::{Compat, Lookup};
+use crate::config::{Compat, Lookup, StockSync};
 use crate::db::idempotency::{self, Key, Stored};
-use crate::db::{Attempts, DbError, Tx, orders, products, stocks};
+use crate::db::{Attempts, DbError, Lent, Tx, orders, products, stocks};
 use crate::domain::fault::Fault;
 use crate::domain::id::{OrderId, ProductId};
 use crate::domain::order::{NewOrder, PricedOrder};
@@ -138,6 +138,8 @@ struct Placed {
     order: PricedOrder,
     stocks: Vec<StockRow>,
     body: Bytes,
+    /// The connection of the transaction, where the lab kept it open while it walked through Redis.
+    _connection: Option<Lent>,
 }
 
 /// What one attempt came to.
@@ -212,9 +214,11 @@ async fn place_once<'a>(
     let body = Json::default().object(|it| it.plain("order_id", id)).finish();
     idempotency::settle(db, &mut tx, key, 201, &body).await?;
     laps.lap("stock");
-    tx.commit().await?;
+    let scans = app.stage().stock_sync == StockSync::Scan;
+    let connection = tx.commit_keeping().await?.filter(|_| scans);
     laps.lap("commit");
-    Ok(Outcome::Placed(Placed { id, order: priced, stocks, body }, laps))
+    let placed = Placed { id, order: priced, stocks, body, _connection: connection };
+    Ok(Outcome::Placed(placed, laps))
 }
 
 /// Stock rows as this transaction leaves them; nobody asks when nobody is to be told.

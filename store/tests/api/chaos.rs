@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lab::process::eventually_within;
 
+use store::db::DbError;
+
 use crate::harness::{Data, Store, order, private_servers};
 
 const SPENDERS: &str = "/orders/reports/highest-spenders";
@@ -64,6 +66,27 @@ fn a_dead_database_refuses_writes_serves_memory_and_comes_back() {
     );
     store.order(1, &[(1, 1)]);
     assert_eq!(store.stock(1), 998);
+}
+
+#[test]
+fn a_file_that_is_gone_is_an_outage_and_not_an_empty_shop() {
+    let data = Data::embedded();
+    let store = Store::start(&data, &[]);
+    let file = data.settings().remove(0).1;
+    std::fs::remove_file(&file).unwrap();
+    // Connections that were open read on; one beyond them has to find the file.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut open = Vec::new();
+    let failure = loop {
+        match runtime.block_on(store.app.db.session()) {
+            Ok(session) => open.push(session),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failure, DbError::Unavailable(Some(_))), "{failure:?}");
+    assert!(!std::path::Path::new(&file).exists());
+    let _entered = runtime.enter();
+    drop(open);
 }
 
 /// Lesson 25: everything had to be started in one order.

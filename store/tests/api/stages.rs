@@ -1,6 +1,8 @@
 //! A stage changes cost, never the answer.
 
-use crate::harness::{Data, Store};
+use lab::process::eventually_within;
+
+use crate::harness::{Data, Store, soon};
 
 #[test]
 fn every_stage_gives_the_same_answers() {
@@ -43,6 +45,39 @@ fn the_fixed_stage_never_walks_and_keeps_to_its_pool() {
     assert!(store.counted("store_redis_commands_total{command=\"keys\"") < 0.5);
     assert!(store.counted("store_db_connections_opened_total") < 4.5);
     assert_eq!(store.stock(1), 900);
+}
+
+/// The lab kept the connection of an order open while it walked through Redis, and opened another.
+#[test]
+fn an_order_of_the_first_stage_holds_two_connections_until_its_walk_ends() {
+    let redis = lab::data_services::Redis::start_private().unwrap();
+    let data = Data::with_redis(redis.url());
+    let store = Store::start(&data, &[("STORE_STAGE", "1")]);
+    // A walk that lasts long enough to be looked at.
+    let fill = "for i = 1, 200000 do redis.call('SET', 'filler:' .. i, '') end";
+    let mut client = ::redis::Client::open(redis.url()).unwrap();
+    let () = ::redis::cmd("EVAL").arg(fill).arg(0).query(&mut client).unwrap();
+    let opened = || store.counted("store_db_connections_opened_total");
+    let in_use = || store.counted("store_db_pool_connections{state=\"in_use\"}");
+    let created = || store.counted("store_orders_created_total");
+    let scans = || store.counted("store_redis_commands_total{command=\"scan\"");
+    assert!(eventually_within(soon(), || in_use() < 0.5));
+    let (before, mut looks) = (opened(), 0);
+    std::thread::scope(|scope| {
+        let ordering = scope.spawn(|| store.order(1, &[(1, 1), (2, 1)]));
+        assert!(eventually_within(soon(), || 0.5 < created()), "it is committed");
+        while !ordering.is_finished() {
+            let (held, steps) = (in_use(), scans());
+            // What was seen counts if the walk went on after it.
+            if steps < scans() {
+                assert!(0.5 < held, "a connection was given back before the walk ended");
+                looks += 1;
+            }
+        }
+    });
+    assert!(0 < looks, "the walk was too short to be seen");
+    assert!((opened() - before - 2.0).abs() < 0.5, "{} connections", opened() - before);
+    assert!(eventually_within(soon(), || in_use() < 0.5), "both are closed with the answer");
 }
 
 fn redis(data: &Data) -> String {
