@@ -1,18 +1,14 @@
 //! How do connections begin and end?
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tower::Service;
 
-use crate::reply::Reply;
+use crate::service::{Answering, Answers};
 
 /// Longest time for the head of a request, and for an idle connection.
 const HEAD_DEADLINE: Duration = Duration::from_secs(75);
@@ -21,15 +17,13 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(75);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `shutdown`, then lets what is in flight finish for at most `drain`.
-pub async fn run<S>(
+pub async fn run(
     listener: TcpListener,
-    service: S,
+    answers: impl Answers,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
-) where
-    S: Service<Request<Incoming>, Response = Reply, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+) {
+    let service = TowerToHyperService::new(Answering(answers));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(64 << 10);
@@ -50,8 +44,7 @@ pub async fn run<S>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "Nagle's algorithm stays on: {error}");
         }
-        let connection =
-            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -35,7 +35,32 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_STORE_INSTANCE: HeaderName = HeaderName::from_static("x-store-instance");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The API, as a tower service; cloning shares it.
+/// What answers the requests of a listener; a clone of it answers one of them.
+pub trait Answers: Clone + Send + 'static {
+    /// Answers a request; there is an answer to each.
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+}
+
+/// What answers, as a tower service.
+#[derive(Clone, Debug)]
+pub struct Answering<A>(pub A);
+
+impl<A: Answers> tower::Service<Request<Incoming>> for Answering<A> {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.0.clone().answer(request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// The API; cloning shares it.
 #[derive(Clone)]
 pub struct Shop(Arc<Inner>);
 
@@ -84,18 +109,9 @@ impl std::fmt::Debug for Shop {
     }
 }
 
-impl tower::Service<Request<Incoming>> for Shop {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.answer(request).await) })
+impl Answers for Shop {
+    async fn answer(self, request: Request<Incoming>) -> Reply {
+        self.0.answer(request).await
     }
 }
 

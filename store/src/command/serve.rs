@@ -32,8 +32,8 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
     let redis = tokio::spawn(life::watch_redis(Arc::clone(&app)));
 
     let admin = admin.map(|listener| {
-        let (service, drain) = (Admin::new(Arc::clone(&app)), app.config.drain_timeout);
-        tokio::spawn(server::run(listener, service, std::future::pending(), drain))
+        let (admin, drain) = (Admin::new(Arc::clone(&app)), app.config.drain_timeout);
+        tokio::spawn(server::run(listener, admin, std::future::pending(), drain))
     });
 
     let draining = Arc::clone(&app);

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::app::App;
 use crate::cache::redis::Redis;
 use crate::cache::rows;
+use crate::cache::space::Space;
 use crate::db::{bulk, meta, orders, stocks};
 use crate::domain::id::{OrderId, ProductId};
 
@@ -16,40 +17,20 @@ const LOG_EVERY: usize = 10_000;
 
 pub(super) async fn run(app: &App, redis: &Redis) -> Result<()> {
     if rows::is_filled(redis).await? {
-        let mut count = Progress::default();
-        write_stocks(app, redis, &mut count).await?;
+        let mut copy = Copy::new(app, Target::Redis(redis), "sweep");
+        copy.stocks().await?;
         let oldest = {
             let mut session = app.db.session().await?;
             orders::fetch_first_since(session.link(&app.db, "sweep"), app.config.repair_window)
                 .await?
         };
         if let Some(first) = oldest {
-            write_orders(app, redis, first.number() - 1, &mut count).await?;
+            copy.orders(first.number() - 1).await?;
         }
         return Ok(());
     }
-    let mut count = Progress::default();
-    let mut after = 0;
-    loop {
-        let mut session = app.db.session().await?;
-        let users = bulk::fetch_users(session.link(&app.db, "fill"), after).await?;
-        let Some((last, _)) = users.last() else { break };
-        after = last.number();
-        rows::write_catalog(redis, &users, &[]).await?;
-        count.add(users.len());
-    }
-    let mut after = ProductId::new(0);
-    loop {
-        let mut session = app.db.session().await?;
-        let page = stocks::fetch_page(session.link(&app.db, "fill"), after, bulk::ROWS_I64).await?;
-        let Some((last, ..)) = page.last() else { break };
-        after = *last;
-        let products: Vec<_> = page.into_iter().map(|(id, product, _)| (id, product)).collect();
-        rows::write_catalog(redis, &[], &products).await?;
-        count.add(products.len());
-    }
-    write_stocks(app, redis, &mut count).await?;
-    let orders = write_orders(app, redis, 0, &mut count).await?;
+    let mut copy = Copy::new(app, Target::Redis(redis), "fill");
+    let orders = copy.all().await?;
     let mut session = app.db.session().await?;
     let mut fact = async |name| {
         meta::fetch(session.link(&app.db, "fill"), name).await.map(Option::unwrap_or_default)
@@ -61,7 +42,7 @@ pub(super) async fn run(app: &App, redis: &Redis) -> Result<()> {
         ("orders", orders.to_string()),
     ];
     rows::mark_filled(redis, &facts).await?;
-    tracing::info!(keys = count.0, "Redis filled with {} keys", count.0);
+    tracing::info!(keys = copy.keys, "Redis filled with {} keys", copy.keys);
     Ok(())
 }
 
@@ -69,108 +50,145 @@ pub(super) async fn run(app: &App, redis: &Redis) -> Result<()> {
 pub(super) async fn here(app: &App) -> Result<()> {
     let space = &app.cache.space;
     let _only = space.filling.lock().await;
-    if space.put_in_use() { read_all(app).await } else { Ok(()) }
+    if space.put_in_use() {
+        Copy::new(app, Target::Here(space), "fill").all().await?;
+    }
+    Ok(())
 }
 
 /// Adds what others ordered; starts anew when they deleted something.
 pub(super) async fn catch_up(app: &App) -> Result<()> {
     let space = &app.cache.space;
     let _only = space.filling.lock().await;
-    read_orders(app, space.last()).await?;
+    let mut copy = Copy::new(app, Target::Here(space), "sweep");
+    copy.orders(space.last()).await?;
     let count = {
         let mut session = app.db.session().await?;
         bulk::count_orders(session.link(&app.db, "sweep")).await?
     };
     if usize::try_from(count).is_ok_and(|it| it < space.orders()) {
         space.clear();
-        read_all(app).await?;
+        copy.all().await?;
     }
     Ok(())
 }
 
-async fn read_all(app: &App) -> Result<()> {
-    let space = &app.cache.space;
-    let mut after = 0;
-    loop {
-        let mut session = app.db.session().await?;
-        let users = bulk::fetch_users(session.link(&app.db, "fill"), after).await?;
-        let Some((last, _)) = users.last() else { break };
-        after = last.number();
-        rows::write_catalog_here(space, &users, &[]);
-    }
-    let mut after = ProductId::new(0);
-    loop {
-        let mut session = app.db.session().await?;
-        let page = stocks::fetch_page(session.link(&app.db, "fill"), after, bulk::ROWS_I64).await?;
-        let Some((last, ..)) = page.last() else { break };
-        after = *last;
-        let products: Vec<_> = page.into_iter().map(|(id, product, _)| (id, product)).collect();
-        rows::write_catalog_here(space, &[], &products);
-    }
-    let mut after = ProductId::new(0);
-    loop {
-        let mut session = app.db.session().await?;
-        let page = stocks::fetch_rows_after(session.link(&app.db, "fill"), after).await?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        rows::write_here(space, None, &page);
-    }
-    read_orders(app, 0).await
+/// What is filled from the database.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// The memory of all replicas.
+    Redis(&'a Redis),
+    /// The key space of this process.
+    Here(&'a Space),
 }
 
-async fn read_orders(app: &App, mut after: i64) -> Result<()> {
-    let space = &app.cache.space;
-    loop {
-        let mut tx = app.db.begin().await?;
-        bulk::lock_orders(tx.link(&app.db, "fill"), after).await?;
-        let page = bulk::fetch_orders(tx.link(&app.db, "fill"), after).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.id.number();
-        for it in &page {
-            rows::write_here(space, Some((it.id, &it.order)), &[]);
+/// Rows on their way out of the database, page by page.
+struct Copy<'a> {
+    app: &'a App,
+    to: Target<'a>,
+    /// Under which statements are counted.
+    op: &'static str,
+    /// Keys written so far.
+    keys: usize,
+}
+
+impl<'a> Copy<'a> {
+    fn new(app: &'a App, to: Target<'a>, op: &'static str) -> Self {
+        Self { app, to, op, keys: 0 }
+    }
+
+    /// Everything; returns how many orders there are.
+    async fn all(&mut self) -> Result<usize> {
+        self.users().await?;
+        self.products().await?;
+        self.stocks().await?;
+        self.orders(0).await
+    }
+
+    async fn users(&mut self) -> Result<()> {
+        let db = &self.app.db;
+        let mut after = 0;
+        loop {
+            let mut session = db.session().await?;
+            let page = bulk::fetch_users(session.link(db, self.op), after).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = last.number();
+            match self.to {
+                Target::Redis(redis) => rows::write_catalog(redis, &page, &[]).await?,
+                Target::Here(space) => rows::write_catalog_here(space, &page, &[]),
+            }
+            self.count(page.len());
         }
-        space.set_last(last.id);
     }
-}
 
-async fn write_stocks(app: &App, redis: &Redis, count: &mut Progress) -> Result<()> {
-    let mut after = ProductId::new(0);
-    loop {
-        let mut session = app.db.session().await?;
-        let page = stocks::fetch_rows_after(session.link(&app.db, "sweep"), after).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.id;
-        rows::write(redis, None, &page).await?;
-        count.add(page.len());
+    async fn products(&mut self) -> Result<()> {
+        let db = &self.app.db;
+        let mut after = ProductId::new(0);
+        loop {
+            let mut session = db.session().await?;
+            let page = stocks::fetch_page(session.link(db, self.op), after, bulk::ROWS_I64).await?;
+            let Some((last, ..)) = page.last() else { return Ok(()) };
+            after = *last;
+            let page: Vec<_> = page.into_iter().map(|(id, product, _)| (id, product)).collect();
+            match self.to {
+                Target::Redis(redis) => rows::write_catalog(redis, &[], &page).await?,
+                Target::Here(space) => rows::write_catalog_here(space, &[], &page),
+            }
+            self.count(page.len());
+        }
     }
-}
 
-/// Writes the orders above an id. A page stays locked until Redis has it, so that nothing that is
-/// deleted meanwhile comes back.
-async fn write_orders(app: &App, redis: &Redis, after: i64, count: &mut Progress) -> Result<usize> {
-    let (mut after, mut written) = (after, 0);
-    loop {
-        let mut tx = app.db.begin().await?;
-        bulk::lock_orders(tx.link(&app.db, "sweep"), after).await?;
-        let page = bulk::fetch_orders(tx.link(&app.db, "sweep"), after).await?;
-        let Some(last) = page.last() else { return Ok(written) };
-        after = OrderId::number(last.id);
-        rows::write_orders(redis, page.iter().map(|it| (it.id, &it.order))).await?;
-        written += page.len();
-        count.add(page.len());
+    async fn stocks(&mut self) -> Result<()> {
+        let db = &self.app.db;
+        let mut after = ProductId::new(0);
+        loop {
+            let mut session = db.session().await?;
+            let page = stocks::fetch_rows_after(session.link(db, self.op), after).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            match self.to {
+                Target::Redis(redis) => rows::write(redis, None, &page).await?,
+                Target::Here(space) => rows::write_here(space, None, &page),
+            }
+            self.count(page.len());
+        }
     }
-}
 
-/// Keys written so far.
-#[derive(Default)]
-struct Progress(usize);
+    /// The orders above an id; returns how many there are. A page stays locked until it is written,
+    /// so that nothing that is deleted meanwhile comes back.
+    async fn orders(&mut self, mut after: i64) -> Result<usize> {
+        let db = &self.app.db;
+        let mut written = 0;
+        loop {
+            let mut tx = db.begin().await?;
+            bulk::lock_orders(tx.link(db, self.op), after).await?;
+            let page = bulk::fetch_orders(tx.link(db, self.op), after).await?;
+            let Some(last) = page.last() else { return Ok(written) };
+            after = OrderId::number(last.id);
+            match self.to {
+                Target::Redis(redis) => {
+                    rows::write_orders(redis, page.iter().map(|it| (it.id, &it.order))).await?;
+                }
+                Target::Here(space) => {
+                    for it in &page {
+                        rows::write_here(space, Some((it.id, &it.order)), &[]);
+                    }
+                    space.set_last(last.id);
+                }
+            }
+            written += page.len();
+            self.count(page.len());
+        }
+    }
 
-impl Progress {
-    fn add(&mut self, keys: usize) {
-        let before = self.0 / LOG_EVERY;
-        self.0 += keys;
-        if before < self.0 / LOG_EVERY {
-            tracing::info!(keys = self.0, "Redis has {} keys", self.0);
+    /// Counts keys that were written, and tells of it now and then.
+    fn count(&mut self, keys: usize) {
+        let before = self.keys / LOG_EVERY;
+        self.keys += keys;
+        if let Target::Redis(_) = self.to
+            && before < self.keys / LOG_EVERY
+        {
+            tracing::info!(keys = self.keys, "Redis has {} keys", self.keys);
         }
     }
 }

@@ -2,16 +2,13 @@
 //!
 //! Whoever reaches the admin listener, and knows its token if there is one.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::{ALLOW, AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::body;
+use super::{Answers, body};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::handlers::{parse_object, stage};
@@ -20,7 +17,7 @@ use crate::reply::{self, Reply};
 const PATH: &str = "/admin/stage";
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, PUT, OPTIONS");
 
-/// The admin listener's answers, as a tower service; cloning shares it.
+/// The admin listener's answers; cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Admin(Arc<App>);
 
@@ -30,7 +27,7 @@ impl Admin {
         Self(app)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, ApiError> {
+    async fn outcome(&self, request: Request<Incoming>) -> Result<Reply, ApiError> {
         let app = &self.0;
         if request.uri().path() != PATH {
             return Err(ApiError::new(StatusCode::NOT_FOUND, "Not found."));
@@ -53,20 +50,9 @@ impl Admin {
     }
 }
 
-impl tower::Service<Request<Incoming>> for Admin {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let admin = self.clone();
-        Box::pin(
-            async move { Ok(admin.answer(request).await.unwrap_or_else(|error| refusal(&error))) },
-        )
+impl Answers for Admin {
+    async fn answer(self, request: Request<Incoming>) -> Reply {
+        self.outcome(request).await.unwrap_or_else(|error| refusal(&error))
     }
 }
 
