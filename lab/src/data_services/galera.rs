@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
 use tempfile::TempDir;
 
-use super::mariadb::{ACCOUNT, DEADLINE, client, greets, install, server};
+use super::mariadb::{ACCOUNT, DEADLINE, SETTINGS, client, greets, install, server};
 use crate::process::{Process, eventually_within, free_ports};
 
 /// Where Debian keeps the library, and where Red Hat does.
@@ -55,7 +55,10 @@ impl Galera {
             nodes.push(Node { process: None, ports, folder });
         }
         install(nodes[0].folder.path())?;
-        fs::write(nodes[1].folder.path().join("accounts.sql"), "")?;
+        // The second has all tables from the first, and nothing of its own but these two files.
+        for file in ["accounts.sql", SETTINGS] {
+            fs::write(nodes[1].folder.path().join(file), "")?;
+        }
         let mut cluster = Self { nodes };
         cluster.start_node(0, &["--wsrep-new-cluster"])?;
         cluster.replace_second()?;

@@ -20,6 +20,9 @@ use crate::process::{Process, program};
 /// User and password of the application account on a private server.
 pub(super) const ACCOUNT: &str = "labo04";
 
+/// The file of settings in the folder of a server.
+pub(super) const SETTINGS: &str = "settings.cnf";
+
 /// How long a first start may take on a busy machine.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -54,8 +57,14 @@ impl MariaDb {
     /// A commit reaches the operating system but is not forced to the disk: it outlives a killed
     /// server, not a power cut.
     pub fn start_private() -> Result<Self> {
+        Self::start_private_with("")
+    }
+
+    /// The same with lines of a configuration file, `name=value`, for what only some tests need.
+    pub fn start_private_with(settings: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("lab-mariadb-").tempdir()?;
         install(folder.path())?;
+        fs::write(folder.path().join(SETTINGS), format!("[mariadbd]\n{settings}\n"))?;
         Ok(Self { place: Place::Private(Private::start(folder, serve)?) })
     }
 
@@ -166,6 +175,7 @@ pub(super) fn install(folder: &Path) -> Result<()> {
         let said = String::from_utf8_lossy(&install.stderr);
         bail!("mariadb-install-db failed: {}", said.trim_end());
     }
+    fs::write(folder.join(SETTINGS), "")?;
     fs::write(
         folder.join("accounts.sql"),
         format!(
@@ -180,7 +190,8 @@ pub(super) fn install(folder: &Path) -> Result<()> {
 pub(super) fn server(folder: &Path, port: u16) -> Result<Command> {
     let mut command = Command::new(program("mariadbd")?);
     command
-        .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
+        .arg(format!("--defaults-file={}", folder.join(SETTINGS).display()))
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
         .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M"])
         .arg(format!("--user={}", own_name()?))
         .arg(format!("--datadir={}", folder.join("data").display()))

@@ -25,7 +25,7 @@ pub(super) struct Private {
 }
 
 /// Starts a server on the data of a folder, and waits until it answers.
-type Serve = fn(&TempDir, u16) -> Result<Process>;
+pub(super) type Serve = fn(&TempDir, u16) -> Result<Process>;
 
 impl Private {
     pub(super) fn start(folder: TempDir, serve: Serve) -> Result<Self> {

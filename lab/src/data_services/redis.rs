@@ -1,7 +1,7 @@
 //! A Redis server of our own, which keeps nothing on disk.
 
 use std::{
-    env,
+    env, fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     process::Command,
@@ -11,8 +11,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::place::{Place, Private};
+use super::place::{Place, Private, Serve};
 use crate::process::{Process, program};
+
+/// The file of settings in the folder of a server.
+const SETTINGS: &str = "settings.conf";
 
 /// A Redis server: a private one that ends with this guard, or the one `TEST_REDIS_URL` names.
 #[derive(Debug)]
@@ -34,9 +37,16 @@ impl Redis {
 
     /// Starts a private server in any case: for tests that pause or kill it.
     pub fn start_private() -> Result<Self> {
-        Ok(Self {
-            place: Place::Private(Private::start(folder()?, |it, port| serve(it, port, &[]))?),
-        })
+        Self::start_private_with("")
+    }
+
+    /// The same with lines of a configuration file, `name value`, for what only some tests need.
+    pub fn start_private_with(settings: &str) -> Result<Self> {
+        let folder = folder()?;
+        fs::write(folder.path().join(SETTINGS), settings)?;
+        let serve: Serve =
+            |it, port| serve(it, port, &["--include", &it.path().join(SETTINGS).to_string_lossy()]);
+        Ok(Self { place: Place::Private(Private::start(folder, serve)?) })
     }
 
     /// The address of database 0, `redis://127.0.0.1:<port>` for a private server.

@@ -10,7 +10,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "DATABASE_URL",
         "",
-        "mysql://, mariadb:// (host:port,host:port for a cluster) or sqlite://; wins over all DB_*",
+        "mysql://, mariadb:// (host:port,host:port for a cluster; ?ssl-mode=, &ssl-ca=) or sqlite://; wins over all DB_*",
     ),
     ("DB_HOST", "127.0.0.1", "MySQL host, or a list of hosts of one cluster"),
     ("DB_PORT", "3306", "MySQL port"),

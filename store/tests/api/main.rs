@@ -16,4 +16,5 @@ mod orders;
 mod protocol;
 mod reports;
 mod stages;
+mod tls;
 mod topologies;
