@@ -27,6 +27,8 @@ class Case:
     headers: dict = dataclasses.field(default_factory=dict)
     body: int = 0
     """Bytes of a POST; none is a GET."""
+    text: str = ""
+    """What a POST says, where that matters."""
     connections: int = 64
     idle: int = 0
     """Connections that have had an answer and ask for nothing more."""

@@ -38,8 +38,9 @@ def apply(case, port, seconds):
 
 def _closed_loop(case, port, seconds):
     script = DONE
-    if case.body:
-        script += f'wrk.method = "POST"\nwrk.body = string.rep("x", {case.body})\n'
+    if case.body or case.text:
+        body = f"[==[{case.text}]==]" if case.text else f'string.rep("x", {case.body})'
+        script += f'wrk.method = "POST"\nwrk.body = {body}\n'
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
         lua.write(script)
         lua.flush()

@@ -18,18 +18,30 @@ PROXY_CORE, OTHER_CORE = "0", "1"
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 
 
+def answers(port, path="/"):
+    """Whether a request is answered with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 class Server:
     """A started program, answering on `port`, until `stop`."""
 
-    def __init__(self, name, command, port, core, folder):
+    def __init__(self, name, command, port, core, folder, *, env=None, is_ready=answers):
         self.name, self.port = name, port
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["taskset", "-c", core, *command], stdout=log, stderr=log, cwd=folder
+                ["taskset", "-c", core, *command], stdout=log, stderr=log, cwd=folder, env=env
             )
-        deadline = time.monotonic() + 10
-        while not answers(port):
+        deadline = time.monotonic() + 30
+        while not is_ready(port):
             if self.process.poll() is not None or deadline < time.monotonic():
                 self.stop()
                 raise Failed(f"{name} does not answer:\n{self.log.read_text(errors='replace')}")
@@ -83,18 +95,6 @@ class Server:
                 self.process.wait()
 
 
-def answers(port):
-    """Whether a request is answered with 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    try:
-        connection.request("GET", "/")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def counts_system_calls():
     """Whether the kernel lets system calls be counted here."""
     if not shutil.which("perf"):
@@ -127,13 +127,11 @@ def first_line(command):
     return ((done.stdout + done.stderr).splitlines() or ["unknown"])[0]
 
 
-def versions(balancer):
-    """What was measured, and on what; `balancer` is the line that says which one."""
+def versions(measured, *beside):
+    """What was measured, and on what; `beside` are commands of programs that say what they are."""
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     name = cpu[1] if cpu else platform.machine()
     yield f"machine: {name}, {os.cpu_count()} cores, Linux {platform.release()}"
-    yield balancer
-    yield first_line([program("nginx"), "-v"])
-    yield first_line([program("haproxy"), "-v"])
-    yield first_line(["wrk", "-v"])
-    yield first_line(["h2load", "--version"])
+    yield measured
+    for command in beside:
+        yield first_line([program(command[0]), *command[1:]])

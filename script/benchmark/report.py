@@ -5,6 +5,8 @@ import statistics
 from .cases import CASES
 from .load import QUANTILES
 
+BESIDE = (("nginx", "-v"), ("haproxy", "-v"), ("wrk", "-v"), ("h2load", "--version"))
+
 
 def summarize(rows, told):
     """A line per case and proxy; `told` is what was measured, and on what."""
