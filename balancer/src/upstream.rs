@@ -97,8 +97,8 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// What keeps it serving.
     pub protections: Protections,
-    /// How servers are asked for their load.
-    pub(crate) probe: Option<Probe>,
+    /// How servers are asked for their load, `None` where the balancer answers for them.
+    pub(crate) probe: ArcSwapOption<Probe>,
     /// Whether so few servers are usable that health is ignored.
     is_panicking: AtomicBool,
     /// Whether it is one of `stream`.
@@ -152,7 +152,7 @@ impl Upstream {
             key: ArcSwapOption::new(plan.key.map(Arc::new)),
             sticky: plan.sticky,
             protections: plan.protections,
-            probe: plan.probe,
+            probe: ArcSwapOption::new(plan.probe.map(Arc::new)),
             is_panicking: AtomicBool::new(false),
             is_stream: plan.is_stream,
             chooser: Mutex::new(chooser),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use policy::{Choice, Entry};
 
 use super::Upstream;
+use super::probe::Probe;
 use super::roster::Refused;
 use crate::engine::clock;
 use crate::http::variable::Template;
@@ -27,10 +28,16 @@ impl Upstream {
         let choice = || Choice::of_directive(words).map_err(|it| Refused::Policy(it.word));
         let (first, second) = (choice()?, choice()?);
         let entry = first.entry;
-        // Whom probes are sent to is the file's to say.
-        if let Some(word) = words.iter().position(|it| it.starts_with("uri=")) {
-            return Err(Refused::Policy(word));
-        }
+        let probe = match words.iter().position(|it| it.starts_with("uri=")) {
+            None => None,
+            Some(word) => {
+                let uri = words[word].trim_start_matches("uri=");
+                if !uri.starts_with('/') || !entry.needs.probes || self.is_stream {
+                    return Err(Refused::Policy(word));
+                }
+                Some(Arc::new(Probe::new(&self.name, uri)))
+            }
+        };
         let key = match first.key {
             Some(_) if self.is_stream => {
                 return Err(Refused::Key("sessions have no such key".to_owned()));
@@ -52,6 +59,7 @@ impl Upstream {
             }
         }
         self.key.store(key);
+        self.probe.store(probe);
         chooser.entry = entry;
         for (group, choice) in chooser.groups.iter_mut().zip([first, second]) {
             group.replace_policy(choice.policy, clock::now());

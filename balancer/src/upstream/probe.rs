@@ -69,7 +69,8 @@ pub(crate) fn send(upstream: &Arc<Upstream>, asked: Vec<Arc<Backend>>) {
     for backend in asked {
         let upstream = Arc::clone(upstream);
         tokio::spawn(async move {
-            let Some(probe) = &upstream.probe else { return };
+            // Another policy may be in force since.
+            let Some(probe) = upstream.probe.load_full() else { return };
             if let Some(event) = probe.ask(&backend).await {
                 upstream.tell(&backend, event, clock::now());
             }
@@ -121,10 +122,10 @@ impl Upstream {
         draw: &mut SplitMix64,
         now: Time,
     ) -> Vec<Arc<Backend>> {
-        let mut asked = Vec::new();
+        let (mut asked, answers) = (Vec::new(), self.probe.load().is_some());
         while let Some(at) = group.policy.probe(&group.candidates, draw) {
             let backend = &group.servers[at].backend;
-            if self.probe.is_some() {
+            if answers {
                 asked.push(Arc::clone(backend));
             } else {
                 let in_flight = backend.in_flight();

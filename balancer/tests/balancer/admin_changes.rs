@@ -29,7 +29,8 @@ fn ask(
     (answer.status, answer.head.clone(), serde_json::from_slice(&answer.body).unwrap())
 }
 
-fn tell(balancer: &Balancer, method: &str, path: &str, body: &Value) -> (u16, Value) {
+/// Status and JSON of the answer to a request of somebody who knows the token.
+pub(crate) fn tell(balancer: &Balancer, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let token = format!("Authorization: Bearer {TOKEN}\r\n");
     let (status, _, value) = ask(balancer, method, path, &token, &body.to_string());
     (status, value)

@@ -7,6 +7,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::admin_changes::tell;
 use crate::support::{Balancer, Next, Origin, eventually, text};
 
 fn loaded(stream: &mut TcpStream, load: &str) -> Next {
@@ -53,6 +56,37 @@ fn the_server_that_says_it_is_faster_gets_most_requests() {
     let served = origins.each_ref().map(|it| asked(it, "/x"));
     assert!(served[1] > 40, "{served:?}");
     eventually("no request counts", || balancer.active() == 0);
+}
+
+#[test]
+fn a_policy_that_asks_takes_over_and_ends_while_the_group_serves() {
+    let origins = [(); 2].map(|()| Origin::start(|_, stream| text(stream, "ok")));
+    let servers: String = origins.iter().map(|it| format!("server {}; ", it.name())).collect();
+    let balancer = Balancer::start_changeable(&format!(
+        "upstream shop {{ {servers} }} server {{ listen PORT; location / {{ proxy_pass http://shop; }} }}"
+    ));
+    let probes = || origins.iter().map(|it| asked(it, "/load")).sum::<usize>();
+    let set = |policy: &str| {
+        let (status, shown) =
+            tell(&balancer, "PATCH", "/api/9/http/upstreams/shop", &json!({"policy": policy}));
+        (status, shown["policy"].as_str().map(str::to_owned))
+    };
+    let mut client = balancer.client();
+    client.get("/");
+    assert_eq!(probes(), 0);
+    assert_eq!(set("prequal uri=load").0, 400);
+    assert_eq!(set("prequal uri=/load"), (200, Some("prequal".to_owned())));
+    eventually("both are asked", || {
+        assert_eq!(client.get("/").status, 200);
+        origins.iter().all(|it| 0 < asked(it, "/load"))
+    });
+    assert_eq!(set("prequal").0, 200);
+    // What was under way when the policy changed may still arrive.
+    eventually("nobody is asked any more", || {
+        let before = probes();
+        (0..20).for_each(|_| assert_eq!(client.get("/").status, 200));
+        probes() == before
+    });
 }
 
 #[test]
