@@ -34,6 +34,7 @@ mod reload;
 mod resolver;
 mod retry;
 mod rewrite;
+mod scale;
 mod signal;
 mod silence;
 mod sinkhole;

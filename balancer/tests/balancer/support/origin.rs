@@ -51,6 +51,7 @@ struct Records {
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) port: u16,
+    address: SocketAddr,
     records: Arc<Records>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -68,7 +69,15 @@ impl Origin {
         port: u16,
         play: impl Fn(&Seen, &mut TcpStream) -> Next + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(port, move |mut stream, connection, records| {
+        Self::on(SocketAddr::from(([127, 0, 0, 1], port)), play)
+    }
+
+    /// As [`Origin::start`], on a certain address.
+    pub(crate) fn on(
+        address: SocketAddr,
+        play: impl Fn(&Seen, &mut TcpStream) -> Next + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(address, move |mut stream, connection, records| {
             let mut input = Vec::new();
             for nth in 0.. {
                 let Ok(Some((head, body))) = read_request(&mut stream, &mut input) else { break };
@@ -98,15 +107,16 @@ impl Origin {
 
     /// Hands each connection to `serve` as it is, with nothing read from it.
     pub(crate) fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        Self::serve(0, move |stream, _, _| serve(stream))
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::serve(any, move |stream, _, _| serve(stream))
     }
 
     fn serve(
-        port: u16,
+        address: SocketAddr,
         serve: impl Fn(TcpStream, usize, &Records) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
         let records = Arc::<Records>::default();
         let kept = Arc::clone(&records);
         let serve = Arc::new(serve);
@@ -125,12 +135,12 @@ impl Origin {
                 });
             }
         });
-        Self { port, records, acceptor: Some(acceptor) }
+        Self { port: address.port(), address, records, acceptor: Some(acceptor) }
     }
 
     /// `127.0.0.1:PORT`, as the configuration and the metrics write it.
     pub(crate) fn name(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     /// Every request so far.
@@ -152,7 +162,7 @@ impl Origin {
     pub(crate) fn kill(&mut self) {
         self.records.is_closing.store(true, Ordering::SeqCst);
         // Wakes the acceptor, which may wait for ever; it has ended if nobody answers.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.join().unwrap();
         }
