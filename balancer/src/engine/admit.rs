@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+
 use crate::client::verdict;
 use crate::conf::error::os_text;
 use crate::engine::clock;
@@ -47,7 +49,7 @@ impl Connection<'_> {
             return Admitted::Refused(status);
         }
         let before = exchange.kept_fields.len();
-        let mut opinion = check(exchange, guards);
+        let mut opinion = check(exchange, guards).await;
         if let Some(auth_request) = &guards.auth_request
             && opinion.is_open(guards.is_any_enough)
         {
@@ -159,7 +161,7 @@ impl Opinion {
 /// mended by a password.
 ///
 /// Source: nginx `ngx_http_core_module.c`, `ngx_http_core_access_phase`.
-fn check(exchange: &mut Exchange, guards: &Guards) -> Opinion {
+async fn check(exchange: &mut Exchange, guards: &Guards) -> Opinion {
     let client = exchange.client.as_ref().and_then(|it| it.address).map(|it| it.ip());
     let mut opinion = Opinion::Silent;
     match verdict(&guards.rules, client) {
@@ -175,8 +177,17 @@ fn check(exchange: &mut Exchange, guards: &Guards) -> Opinion {
         .auth_basic
         .as_ref()
         .map_or(auth_basic::Verdict::Open, |it| it.judge(exchange, passwords));
+    let judged = match judged {
+        // What is made to be slow would hold up every connection of this worker.
+        auth_basic::Verdict::Check(proof) if proof.is_slow() => {
+            let checked = spawn_blocking(|| proof.check()).await;
+            checked.unwrap_or_else(|it| auth_basic::Verdict::Fail(500, it.to_string()))
+        }
+        auth_basic::Verdict::Check(proof) => proof.check(),
+        known => known,
+    };
     match judged {
-        auth_basic::Verdict::Open => {}
+        auth_basic::Verdict::Open | auth_basic::Verdict::Check(_) => {}
         auth_basic::Verdict::Pass if guards.is_any_enough => return Opinion::Consents,
         auth_basic::Verdict::Pass => {}
         auth_basic::Verdict::Ask(why, challenge) => {

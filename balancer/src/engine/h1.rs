@@ -7,6 +7,7 @@
 pub mod body;
 pub mod chunked;
 pub mod field;
+mod hop;
 pub mod request;
 pub mod response;
 mod room;

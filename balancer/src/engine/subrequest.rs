@@ -91,11 +91,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn find_answer(
-        &mut self,
-        sub: &mut Exchange,
-        server: &Arc<http::server::Server>,
-    ) -> u16 {
+    async fn find_answer(&mut self, sub: &mut Exchange, server: &Arc<http::server::Server>) -> u16 {
         let mut entry = Entry::Server;
         loop {
             let (location, action) = http::route(sub, server, entry);

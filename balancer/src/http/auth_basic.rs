@@ -97,6 +97,8 @@ pub enum Verdict {
     Open,
     /// It goes on.
     Pass,
+    /// That is known when its password has been checked.
+    Check(Proof),
     /// It is refused; why, and how the client is asked: `WWW-Authenticate`.
     Ask(String, Vec<u8>),
     /// It gets this status; why.
@@ -135,9 +137,31 @@ impl AuthBasic {
             let path = String::from_utf8_lossy(&path);
             return ask(format!("user \"{shown}\" was not found in \"{path}\""));
         };
-        match password::verify(&password, entry) {
+        let entry = entry.to_vec();
+        let refusal = ask(format!("user \"{shown}\": password mismatch"));
+        Verdict::Check(Proof { password, entry, refusal: Box::new(refusal) })
+    }
+}
+
+/// A password that somebody has given, and the entry that it has to belong to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proof {
+    password: Vec<u8>,
+    entry: Vec<u8>,
+    refusal: Box<Verdict>,
+}
+
+impl Proof {
+    /// Whether checking it takes so long that other requests would notice.
+    pub fn is_slow(&self) -> bool {
+        password::is_slow(&self.entry)
+    }
+
+    /// Checks it.
+    pub fn check(self) -> Verdict {
+        match password::verify(&self.password, &self.entry) {
             Some(true) => Verdict::Pass,
-            Some(false) => ask(format!("user \"{shown}\": password mismatch")),
+            Some(false) => *self.refusal,
             None => Verdict::Fail(500, "crypt_r() failed (22: Invalid argument)".to_owned()),
         }
     }

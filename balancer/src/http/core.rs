@@ -185,10 +185,7 @@ pub const ROWS: &[Row<Settings>] = &[
         arguments: 0..=0,
         effect: Effect::Open(Settings::types),
     },
-    one(
-        "tcp_nodelay",
-        Effect::Set(|it, directive| put(&mut it.tcp_nodelay, directive.flag())),
-    ),
+    one("tcp_nodelay", Effect::Set(|it, directive| put(&mut it.tcp_nodelay, directive.flag()))),
     one(
         "log_subrequest",
         Effect::Set(|it, directive| put(&mut it.log_subrequest, directive.flag())),

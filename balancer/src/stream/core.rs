@@ -69,10 +69,7 @@ const fn one(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
 
 /// Directives of `stream` and its servers.
 pub const ROWS: &[Row<Settings>] = &[
-    one(
-        "tcp_nodelay",
-        Effect::Set(|it, directive| put(&mut it.tcp_nodelay, directive.flag())),
-    ),
+    one("tcp_nodelay", Effect::Set(|it, directive| put(&mut it.tcp_nodelay, directive.flag()))),
     one(
         "proxy_protocol_timeout",
         Effect::Set(|it, directive| put(&mut it.proxy_protocol_timeout, directive.milliseconds())),

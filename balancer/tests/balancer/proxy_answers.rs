@@ -97,11 +97,12 @@ fn method_and_body_are_replaced_and_the_next_request_is_read_well() {
 #[test]
 fn trailers_pass_where_it_is_asked_for() {
     let origin = Origin::start(|seen, stream| {
-        let lines = "X-Sum: 1\r\nX-Gone: 2\r\nContent-Length: 9\r\n";
+        let lines = "X-Sum: 1\r\nX-Gone: 2\r\nX-Hop: 3\r\nContent-Length: 9\r\n";
         let body = if seen.path() == "/plain" {
             "Content-Length: 3\r\n\r\nabc".to_owned()
         } else {
-            format!("Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n{lines}\r\n")
+            let named = "Connection: X-Hop\r\nTransfer-Encoding: chunked";
+            format!("{named}\r\n\r\n1\r\na\r\n2;x=y\r\nbc\r\n0\r\n{lines}\r\n")
         };
         stream.write_all(format!("HTTP/1.1 200 OK\r\n{body}").as_bytes()).unwrap();
         Next::Keep

@@ -104,7 +104,10 @@ fn a_socket_that_stays_open_has_its_options_changed() {
     assert_eq!(waiting(&balancer), 3);
     balancer.reload(&serving("backlog=100 rcvbuf=20k sndbuf=30k so_keepalive=7m:8s:9"));
     assert_eq!(waiting(&balancer), 10);
-    assert_eq!(listening(&balancer, balancer.port).local_addr().unwrap(), socket.local_addr().unwrap());
+    assert_eq!(
+        listening(&balancer, balancer.port).local_addr().unwrap(),
+        socket.local_addr().unwrap()
+    );
     // The system doubles what it is told.
     assert_eq!(socket.recv_buffer_size().unwrap(), 2 * 20 * 1024);
     assert_eq!(socket.send_buffer_size().unwrap(), 2 * 30 * 1024);

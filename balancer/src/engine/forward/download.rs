@@ -360,16 +360,13 @@ fn begin(exchange: &mut Exchange, request: &Request<'_>, may_stay: bool) {
         let (name, value) = (field.name.of(reply), field.value.of(reply));
         let is_ignored = proxy.ignores & field.known.bit() != 0;
         match field.known {
-            Name::Connection | Name::KeepAlive | Name::TransferEncoding | Name::ContentLength => {
-                continue;
-            }
             Name::XAccelLimitRate if !is_ignored => {
                 exchange.limit_rate = decimal(value).or(exchange.limit_rate);
             }
             Name::XAccelCharset if !is_ignored => head.charset = value.to_vec(),
             _ => {}
         }
-        if proxy.hides(field.known, name) {
+        if proxy.hides(field.known, name) || response.is_for_this_hop(field.known, name, reply) {
             continue;
         }
         let new = match field.known {

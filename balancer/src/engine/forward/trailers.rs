@@ -17,7 +17,8 @@ pub(super) fn take(exchange: &mut Exchange, proxy: &Proxy, lines: &[u8]) {
         let Some((name, value)) = field(line) else { continue };
         write::field(&mut exchange.reply_trailers, name, value);
         let is_framing = FRAMING.iter().any(|it| it.eq_ignore_ascii_case(name));
-        if !is_framing && !proxy.hides(Name::Other, name) {
+        let is_ours = exchange.response.is_for_this_hop(Name::Other, name, &exchange.reply.bytes);
+        if !is_framing && !is_ours && !proxy.hides(Name::Other, name) {
             write::field(&mut exchange.trailers, name, value);
         }
     }

@@ -7,7 +7,7 @@ use crate::engine::h1::target;
 
 pub use crate::engine::h1::room::Limits;
 
-mod hop;
+mod connection;
 mod shown;
 
 /// A request that is not served: the code it is answered with and logged under.

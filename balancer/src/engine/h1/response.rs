@@ -2,6 +2,7 @@
 
 use crate::engine::h1::body::{self, Framing};
 use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece, lists};
+use crate::engine::h1::hop;
 use crate::engine::h1::request::Progress;
 
 /// Why an answer cannot be passed on; the words nginx logs.
@@ -46,6 +47,8 @@ pub struct Response {
     connection_keep_alive: bool,
     connection_close: bool,
     http_1_1: bool,
+    /// Whether a `Connection` line names fields.
+    names_fields: bool,
 }
 
 impl Response {
@@ -144,6 +147,7 @@ impl Response {
             Name::Connection => {
                 self.connection_close |= lists(value, "close");
                 self.connection_keep_alive |= lists(value, "keep-alive");
+                self.names_fields |= hop::names_some(value);
             }
             // nginx keeps the first of these and drops the rest.
             Name::Date
@@ -174,6 +178,20 @@ impl Response {
         self.end = self.at;
         self.keep_alive = !self.connection_close && (self.http_1_1 || self.connection_keep_alive);
         Ok(())
+    }
+
+    /// Whether a field of it is meant for us alone: it is about this connection or how the body is
+    /// framed, or a `Connection` line names it. The protocol that is switched to is the client's.
+    pub fn is_for_this_hop(&self, known: Name, name: &[u8], buffer: &[u8]) -> bool {
+        match known {
+            Name::Connection
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::TransferEncoding
+            | Name::ContentLength => true,
+            Name::Upgrade if self.status == 101 => false,
+            _ => self.names_fields && hop::is_named(&self.fields, buffer, name),
+        }
     }
 
     /// How the body of this answer ends; `bodiless` for the answer to a HEAD request.

@@ -10,7 +10,16 @@ use sha1::Sha1;
 
 mod des;
 
-/// Whether the password is that of the entry; `None` where the entry is of no kind that is known.
+/// Kinds of entries that crypt(3) knows and this program does not.
+const UNKNOWN: [&[u8]; 8] = [b"$y$", b"$gy$", b"$7$", b"$sha1", b"$md5", b"$3$", b"_", b"$2x$"];
+
+/// Whether checking a password against the entry takes so long that others would notice.
+pub fn is_slow(entry: &[u8]) -> bool {
+    [&b"$2"[..], b"$5$", b"$6$"].iter().any(|it| entry.starts_with(it))
+}
+
+/// Whether the password is that of the entry; `None` where the entry is of a kind that only crypt(3)
+/// knows. To what is no entry at all no password belongs.
 pub fn verify(password: &[u8], entry: &[u8]) -> Option<bool> {
     // Nothing hashes to nothing.
     if entry.is_empty() {
@@ -31,11 +40,22 @@ pub fn verify(password: &[u8], entry: &[u8]) -> Option<bool> {
     if let Some(rest) = entry.strip_prefix(b"$1$") {
         return Some(md5_crypt(password, rest, b"$1$") == entry);
     }
+    // The rest is for crypt(3), to which passwords end at a zero.
+    let password = password.split(|it| *it == 0).next().unwrap_or_default();
     if entry.starts_with(b"$5$") || entry.starts_with(b"$6$") {
-        let entry = std::str::from_utf8(entry).ok()?;
+        let Ok(entry) = std::str::from_utf8(entry) else { return Some(false) };
         return Some(ShaCrypt::default().verify_password(password, entry).is_ok());
     }
-    des::crypt(password, entry).map(|it| it == entry)
+    // The sign of bytes beyond ASCII is all that `$2x$` sees differently.
+    let is_plain = || entry.starts_with(b"$2x$") && password.is_ascii();
+    if [b"$2a$", b"$2b$", b"$2y$"].iter().any(|it| entry.starts_with(*it)) || is_plain() {
+        let Ok(entry) = std::str::from_utf8(entry) else { return Some(false) };
+        return Some(bcrypt::verify(password, entry).unwrap_or_default());
+    }
+    if UNKNOWN.iter().any(|it| entry.starts_with(it)) {
+        return None;
+    }
+    Some(des::crypt(password, entry).is_some_and(|it| it == entry))
 }
 
 /// Source: nginx `ngx_crypt_ssha`.
@@ -101,6 +121,10 @@ mod tests {
         "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1",
         "{SSHA}8nC2N8ogaf+3dCnNOL31CJfOWeQwMTIz",
         "abNANd1rDfiNc",
+        "$2a$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+        "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+        "$2x$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+        "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
     ];
 
     #[track_caller]
@@ -115,6 +139,29 @@ mod tests {
         check("{PLAIN}secret");
         check("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=");
         ENTRIES.iter().for_each(|it| check(it));
-        assert_eq!(verify(b"secret", b"$9$unknown"), None);
+        assert_eq!(verify(b"secret", b"$y$j9T$abc$def"), None);
+    }
+
+    #[test]
+    fn no_password_belongs_to_what_is_no_entry() {
+        for entry in [
+            "$9$unknown",
+            "x",
+            "*0",
+            "$2b$03$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+        ] {
+            assert_eq!(verify(b"secret", entry.as_bytes()), Some(false), "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_bcrypt_has_72_bytes_and_ends_at_a_zero() {
+        let long = b"$2b$04$abcdefghijklmnopqrstuuNt.0ah97gHY3F7JC1Z6EXmQc0bQBhIO";
+        assert_eq!(verify(&[b'p'; 80], long), Some(true));
+        assert_eq!(verify(&[b'p'; 71], long), Some(false));
+        let short = b"$2a$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+        assert_eq!(verify(b"secret\0more", short), Some(true));
+        let signed = b"$2a$04$abcdefghijklmnopqrstuuetdUGRt.ONb03YnMQzKcw7ARaz.rve.";
+        assert_eq!(verify("p\u{e4}\u{ff}".as_bytes(), signed), Some(true));
     }
 }
