@@ -1,11 +1,6 @@
 //! Who has least to do for its weight?
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use crate::rotation::Rotation;
-use crate::round_robin::Turn;
 use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 
 /// Picks the eligible candidate with the smallest `in_flight / weight`.
@@ -21,37 +16,13 @@ pub struct LeastConn {
     following: Option<Following>,
 }
 
-/// Candidates whose changes are told, by what they have to do.
+/// What is kept of candidates whose changes are told.
 #[derive(Debug, Default)]
 struct Following {
-    /// Those who are eligible.
-    levels: BTreeMap<Load, Rotation>,
+    /// Those who are eligible, by what they have to do.
+    rotation: Rotation,
     /// Those who have failed since the last pick.
     failed: Vec<usize>,
-}
-
-/// A candidate, for what it has to do.
-#[derive(Clone, Copy, Debug)]
-struct Load(Candidate);
-
-impl Ord for Load {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.cmp_load(&other.0)
-    }
-}
-
-impl PartialOrd for Load {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Eq for Load {}
-
-impl PartialEq for Load {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
 }
 
 impl Policy for LeastConn {
@@ -62,19 +33,11 @@ impl Policy for LeastConn {
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
         self.ties.fit(candidates.len());
-        if let Some(following) = &mut self.following {
-            for position in following.failed.drain(..) {
-                let level = candidates.get(position).map(|it| following.levels.get_mut(&Load(*it)));
-                if let Some(level) = level.flatten() {
-                    level.charge(&mut self.ties.turns, position);
-                }
+        if let Some(Following { rotation, failed }) = &mut self.following {
+            for position in failed.drain(..) {
+                rotation.charge(&mut self.ties.turns, position);
             }
-            let mut least = following.levels.first_entry()?;
-            let least = least.get_mut();
-            if least.len() == 1 {
-                return least.first();
-            }
-            return least.turn(&mut self.ties.turns, candidates);
+            return rotation.least_turn(&mut self.ties.turns, candidates);
         }
         let eligible = || candidates.iter().enumerate().filter(|(_, it)| it.eligible);
         let (first, least) = eligible().min_by(|(_, a), (_, b)| a.cmp_load(b))?;
@@ -87,8 +50,8 @@ impl Policy for LeastConn {
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
-        for (_, mut level) in self.following.take().into_iter().flat_map(|it| it.levels) {
-            level.dissolve(&mut self.ties.turns);
+        if let Some(mut following) = self.following.take() {
+            following.rotation.dissolve(&mut self.ties.turns);
         }
         self.ties.relist(from);
     }
@@ -97,19 +60,23 @@ impl Policy for LeastConn {
         self.ties.fit(candidates.len());
         let mut following = Following::default();
         for position in crate::round_robin::eligible(candidates) {
-            following.enter(&mut self.ties.turns, position, &candidates[position]);
+            let Candidate { weight, in_flight, .. } = candidates[position];
+            following.rotation.add(&mut self.ties.turns, position, weight.get(), in_flight);
         }
         self.following = Some(following);
     }
 
     fn changed(&mut self, position: usize, before: &Candidate, after: &Candidate) {
         let Some(following) = &mut self.following else { return };
-        let turns = &mut self.ties.turns;
-        if before.eligible {
-            following.leave(turns, position, before);
+        let (turns, rotation) = (&mut self.ties.turns, &mut following.rotation);
+        let is_shift = before.eligible && after.eligible && before.weight == after.weight;
+        if is_shift {
+            rotation.shift(turns, position, after.in_flight);
+            return;
         }
+        rotation.remove(turns, position);
         if after.eligible {
-            following.enter(turns, position, after);
+            rotation.add(turns, position, after.weight.get(), after.in_flight);
         }
     }
 
@@ -117,21 +84,6 @@ impl Policy for LeastConn {
         self.ties.learn(position, event, now);
         if let (Event::Failure { .. }, Some(following)) = (event, &mut self.following) {
             following.failed.push(position);
-        }
-    }
-}
-
-impl Following {
-    fn enter(&mut self, turns: &mut [Turn], position: usize, candidate: &Candidate) {
-        let level = self.levels.entry(Load(*candidate)).or_default();
-        level.add(turns, position, candidate.weight.get());
-    }
-
-    fn leave(&mut self, turns: &mut [Turn], position: usize, candidate: &Candidate) {
-        let Entry::Occupied(mut level) = self.levels.entry(Load(*candidate)) else { return };
-        level.get_mut().remove(turns, position);
-        if level.get().len() == 0 {
-            level.remove();
         }
     }
 }

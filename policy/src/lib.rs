@@ -50,6 +50,7 @@ mod terms;
 #[cfg(test)]
 mod testing;
 mod time;
+mod tournament;
 mod wheel;
 
 use std::fmt::Debug;

@@ -127,7 +127,7 @@ impl Policy for RoundRobin {
             let rotation = &mut following.rotation;
             if !is_ahead(rotation.current(&self.turns, position), following.weights) {
                 let paid = rotation.gain(&mut self.turns, candidates);
-                rotation.pay(&mut self.turns, candidates, position, paid);
+                rotation.pay(&mut self.turns, position, paid);
             }
             return;
         }
@@ -153,7 +153,7 @@ impl Policy for RoundRobin {
         self.turns.fit(candidates.len());
         let mut rotation = Rotation::default();
         for it in eligible(candidates) {
-            rotation.add(&mut self.turns, it, candidates[it].weight.get());
+            rotation.add(&mut self.turns, it, candidates[it].weight.get(), 0);
         }
         let weights = candidates.iter().map(|it| i64::from(it.weight.get())).sum();
         self.following = Some(Following { rotation, weights, failed: Vec::new() });
@@ -167,7 +167,7 @@ impl Policy for RoundRobin {
         following.weights += i64::from(after.weight.get()) - i64::from(before.weight.get());
         following.rotation.remove(&mut self.turns, position);
         if after.eligible {
-            following.rotation.add(&mut self.turns, position, after.weight.get());
+            following.rotation.add(&mut self.turns, position, after.weight.get(), 0);
         }
     }
 

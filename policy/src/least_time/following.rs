@@ -86,9 +86,7 @@ impl Following {
         now: Time,
     ) -> Option<usize> {
         self.catch_up(times, turns, candidates, now);
-        let mut least = self.levels.first_entry()?;
-        let least = least.get_mut();
-        if least.len() == 1 { least.first() } else { least.turn(turns, candidates) }
+        self.levels.first_entry()?.get_mut().least_turn(turns, candidates)
     }
 
     fn catch_up(
@@ -152,12 +150,12 @@ impl Following {
             && let Some(rotation) = self.levels.get_mut(&before)
         {
             rotation.remove(turns, position);
-            if rotation.len() == 0 {
+            if rotation.is_empty() {
                 self.levels.remove(&before);
             }
         }
         if let Some(level) = level {
-            self.levels.entry(level).or_default().add(turns, position, under);
+            self.levels.entry(level).or_default().add(turns, position, under, 0);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use policy::{CATALOG, Candidate, Entry, Event, Hears, Policy, Request, SplitMix64, Time};
+use policy::{CATALOG, Candidate, Draw, Entry, Event, Hears, Policy, Request, SplitMix64, Time};
 use proptest::prelude::*;
 
 use crate::pool::{idle, named, policy};
@@ -146,6 +146,37 @@ impl Pool {
 
 fn weights() -> impl Strategy<Value = Vec<u32>> {
     proptest::collection::vec(1..=4_u32, 0..5)
+}
+
+/// Those of a hundred fail, recover and change while the loads of most tie.
+#[test]
+fn a_hundred_that_are_followed_get_the_same_answers() {
+    for entry in CATALOG.iter().filter(|it| ["nginx-rr", "nginx-least-conn"].contains(&it.id)) {
+        let weights: Vec<u32> = (0..100).map(|it| 1 + it % 3).collect();
+        let (mut plain, mut follows) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
+        follows.follow();
+        let mut draw = SplitMix64::new(3);
+        for step in 0..20_000 {
+            let what = draw.below(20);
+            let at = usize::try_from(draw.below(100)).unwrap();
+            let weight = NonZeroU32::new(1 + u32::try_from(draw.below(4)).unwrap()).unwrap();
+            for pool in [&mut plain, &mut follows] {
+                match what {
+                    0 => pool.candidates[at].eligible = step % 3 == 0,
+                    1 => pool.candidates[at].eligible = true,
+                    2 => {
+                        (pool.candidates[at].weight, pool.candidates[at].failure_cost) = (weight, 1)
+                    }
+                    3 => drop(pool.play(&Step::End { how: 1, after_ms: 1 })),
+                    4..11 => drop(pool.play(&Step::End { how: 0, after_ms: 1 })),
+                    _ => (),
+                }
+            }
+            if 10 < what {
+                assert_eq!(plain.pick(0), follows.pick(0), "{}, step {step}", entry.id);
+            }
+        }
+    }
 }
 
 proptest! {

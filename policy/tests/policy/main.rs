@@ -6,4 +6,5 @@ mod contract;
 mod golden;
 mod pool;
 mod purity;
+mod spread;
 mod traps;

@@ -1,0 +1,117 @@
+//! How evenly do hashes and draws spread over many servers?
+//!
+//! Reference numbers are those of the originals: nginx's ring, HAProxy's experiment with 1600 servers,
+//! and the shares that a bound leaves away from home.
+
+use policy::{CATALOG, Candidate, Draw, Identity, Policy, Request, SplitMix64, Time};
+
+use crate::pool::{idle, policy};
+
+/// Idle candidates of weight 1 named `10.0.0.i:443`.
+fn numbered(len: usize) -> Vec<Candidate> {
+    let mut candidates = idle(&vec![1; len]);
+    for (number, candidate) in (1..).zip(&mut candidates) {
+        let address = format!("10.0.0.{number}:443");
+        candidate.identity = Identity::new(&address, &address);
+    }
+    candidates
+}
+
+/// Picks by key; the keys are those with these numbers.
+fn owner(policy: &mut dyn Policy, candidates: &[Candidate], key: u64) -> usize {
+    let key = key.to_le_bytes();
+    let request = Request::at(Time::ZERO).with_key(&key);
+    policy.pick(&request, candidates, &mut SplitMix64::new(1)).unwrap()
+}
+
+/// The most and the least that a server has, over the average, and the deviation over the average.
+fn spread(counts: &[u32]) -> (f64, f64, f64) {
+    let len = f64::from(u32::try_from(counts.len()).unwrap());
+    let average = counts.iter().map(|it| f64::from(*it)).sum::<f64>() / len;
+    let square = counts.iter().map(|it| (f64::from(*it) - average).powi(2)).sum::<f64>() / len;
+    let most = counts.iter().copied().max().map_or(0.0, f64::from);
+    let least = counts.iter().copied().min().map_or(0.0, f64::from);
+    (most / average, least / average, square.sqrt() / average)
+}
+
+#[track_caller]
+fn close(name: &str, found: f64, expected: f64, tolerance: f64) {
+    assert!(
+        (found - expected).abs() <= tolerance * expected,
+        "{name}: {found:.4}, known is {expected}"
+    );
+}
+
+#[test]
+fn shares_of_a_ring_differ_as_those_of_nginx_do() {
+    for (len, most, least) in [(10, 1.150, 0.838), (100, 1.176, 0.804)] {
+        let (mut ketama, candidates) = (policy("nginx-ketama"), numbered(len));
+        let mut counts = vec![0; len];
+        let mut draw = SplitMix64::new(2);
+        for _ in 0..400_000 {
+            counts[owner(&mut *ketama, &candidates, draw.bits())] += 1;
+        }
+        let (found_most, found_least, deviation) = spread(&counts);
+        // The references are exact, the counts here a sample of 4,000 for each of a hundred.
+        close("most", found_most, most, 0.03);
+        close("least", found_least, least, 0.03);
+        if len == 100 {
+            close("deviation", deviation, 1.0 / 160.0_f64.sqrt(), 0.15);
+        }
+    }
+}
+
+/// HAProxy's commit b6bdb2553: 1600 servers of weight 10, a million requests, no load.
+#[test]
+fn the_rate_breaks_ties_that_chance_would_leave_uneven() {
+    let entry = CATALOG.iter().find(|it| it.id == "haproxy-random").unwrap();
+    let counts = |draws: &str| {
+        let (mut random, candidates) = ((entry.build)(&[draws]).unwrap(), idle(&[10; 1600]));
+        let (mut draw, mut counts) = (SplitMix64::new(3), vec![0; 1600]);
+        for request in 0..1_000_000 {
+            let now = Time::from_nanos(10_000 * request);
+            let picked = random.pick(&Request::at(now), &candidates, &mut draw);
+            counts[picked.unwrap()] += 1;
+        }
+        counts
+    };
+    let (most, least, _) = spread(&counts("draws=2"));
+    close("most", most, 628.0 / 625.0, 0.05);
+    // How fast they came is not told; here, at 100,000 a second, they are spread more evenly.
+    assert!(0.95 * 580.0 / 625.0 < least, "least: {least}");
+    // Without anything to compare, two draws are one. HAProxy's least of all was lower still.
+    let (most, least_without, _) = spread(&counts("draws=1"));
+    close("most without", most, 780.0 / 625.0, 0.05);
+    assert!(least_without < 0.85 * least, "least without: {least_without}");
+}
+
+/// A hundred servers with a hundred keys each, all of them in progress.
+#[test]
+fn a_bound_is_never_passed_and_leaves_almost_all_keys_at_home() {
+    let (mut bounded, mut plain) = (policy("bounded-hash"), policy("nginx-ketama"));
+    let mut candidates = numbered(100);
+    let mut draw = SplitMix64::new(4);
+    let keys: Vec<u64> = (0..10_000).map(|_| draw.bits()).collect();
+    let mut places: Vec<usize> = Vec::new();
+    let mut place = |candidates: &mut [Candidate], present: u32, key: u64| {
+        let picked = owner(&mut *bounded, candidates, key);
+        let limit = (1.25 * f64::from(present + 1) / 100.0).ceil();
+        candidates[picked].in_flight += 1;
+        let found = f64::from(candidates[picked].in_flight);
+        assert!(found <= limit, "{found} of at most {limit} with {present} in progress");
+        picked
+    };
+    for (present, key) in (0..).zip(&keys) {
+        places.push(place(&mut candidates, present, *key));
+    }
+    // Once more with all the others present: at the start the bound is lower than any share.
+    for (key, was) in keys.iter().zip(&mut places) {
+        candidates[*was].in_flight -= 1;
+        *was = place(&mut candidates, 9_999, *key);
+    }
+    let counts: Vec<u32> = candidates.iter().map(|it| it.in_flight).collect();
+    assert!(spread(&counts).0 <= 1.25, "{counts:?}");
+    let home = |key: u64| owner(&mut *plain, &candidates, key);
+    let away = keys.iter().copied().map(home).zip(&places).filter(|(home, at)| home != *at).count();
+    assert!(away <= 40, "{away} of 10,000 away from home");
+}
