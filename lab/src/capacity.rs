@@ -20,6 +20,7 @@ use crate::{
     csv,
     load::{Endpoint, Load},
     shop::{Data, Plan, Seed, Shop},
+    stats::scaling::Scaling,
 };
 
 /// Time between two looks at what the processes have used.
@@ -77,6 +78,7 @@ pub fn run(
     writeln!(out, "{}", aligned(&COLUMNS.map(str::to_owned)))?;
     // The most users of a stage and its replicas without a failure, and the fewest with one.
     let mut limits: BTreeMap<String, (Option<u32>, Option<u32>)> = BTreeMap::new();
+    let mut answered: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for stage in &campaign.stages {
         for replicas in &campaign.replicas {
             let shop = Shop::start(&campaign.plan(stage, *replicas), go_on)?;
@@ -86,16 +88,20 @@ pub fn run(
                     let (endpoints, used) = measure(&load, go_on)?;
                     let run =
                         [stage.clone(), replicas.to_string(), script.clone(), users.to_string()];
+                    let mut ok_per_second = 0.0;
                     for endpoint in &endpoints {
-                        let row = Row::new(&run, endpoint, campaign.seconds).fields();
-                        writeln!(out, "{}", aligned(&row))?;
-                        table += &csv::line(&row);
+                        let row = Row::new(&run, endpoint, campaign.seconds);
+                        ok_per_second += row.ok_per_second;
+                        writeln!(out, "{}", aligned(&row.fields()))?;
+                        table += &csv::line(&row.fields());
                     }
                     writeln!(out, "    {used}")?;
                     out.flush()?;
                     let failed = endpoints.iter().any(|it| 0 < it.failures);
-                    let limit =
-                        limits.entry(format!("{stage}, {replicas} of {script}")).or_default();
+                    let name = format!("{stage}, {replicas} of {script}");
+                    let points = answered.entry(name.clone()).or_default();
+                    points.push((f64::from(*users), ok_per_second));
+                    let limit = limits.entry(name).or_default();
                     if failed {
                         limit.1 = limit.1.map(|it| it.min(*users)).or(Some(*users));
                     } else {
@@ -109,6 +115,11 @@ pub fn run(
     for (name, (without, with)) in limits {
         let shown = |it: Option<u32>| it.map_or_else(|| "-".to_owned(), |it| it.to_string());
         writeln!(out, "{name:<40} {:>6} {:>6}", shown(without), shown(with))?;
+    }
+    for (name, points) in answered {
+        if let Some(it) = Scaling::fit(&points) {
+            writeln!(out, "{name:<40} {}", scaling(&it))?;
+        }
     }
     if let Some(path) = &campaign.csv {
         fs::write(path, table)?;
@@ -190,6 +201,18 @@ impl Row {
             ms(self.p95),
         ]
     }
+}
+
+/// What the law of scalability says of the answers per second of some numbers of users.
+fn scaling(it: &Scaling) -> String {
+    let most = it.peak().map_or_else(
+        || "no end in sight".to_owned(),
+        |peak| format!("most, {:.0}/s, with {peak:.0} users", it.at(peak)),
+    );
+    format!(
+        "{:.2} ok/s for one user, {:.4} of the work waits, {:.2e} is agreement: {most}",
+        it.rate, it.waiting, it.talking
+    )
 }
 
 fn aligned(fields: &[String; COLUMNS.len()]) -> String {

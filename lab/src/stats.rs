@@ -2,6 +2,7 @@
 
 pub mod histogram;
 pub mod interval;
+pub mod scaling;
 
 /// A mean over replications with the half-width of its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! What is due next?
 //!
-//! Ends of service, one per server, in a winner tree: a change costs one walk to the root and no
+//! Ends of service, one per server, in a winner tree: a change costs one walk towards the root and no
 //! entry is ever stale. Everything rarer in a heap.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -11,41 +11,53 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// The servers by the time of their next end; the lower number first among equals.
 #[derive(Debug)]
 pub(super) struct Ends {
-    due: Vec<u64>,
-    /// Node `i` holds the winner of its children `2i` and `2i + 1`; leaves begin at `size`.
-    winners: Vec<u32>,
-    size: usize,
+    /// Times and servers: the lesser of pair `i` stands in pair `i / 2`, on the right if `i` is odd, the
+    /// least of all so in pair 0. The second half holds the servers, two by two.
+    pairs: Vec<[u128; 2]>,
 }
 
 impl Ends {
     pub(super) fn new(servers: u32) -> Self {
-        let size = (servers as usize).next_power_of_two();
-        let mut ends = Self { due: vec![NEVER; size], winners: vec![0; 2 * size], size };
-        for (leaf, server) in (size..2 * size).zip(0_u32..) {
-            ends.winners[leaf] = server;
+        let size = servers.next_power_of_two().max(2) as usize;
+        let mut pairs = vec![[key(NEVER, 0); 2]; size];
+        for server in 0..size {
+            pairs[(size + server) / 2][server % 2] = key(NEVER, server);
         }
-        for node in (1..size).rev() {
-            ends.winners[node] = ends.winners[2 * node];
+        for at in (1..size).rev() {
+            pairs[at / 2][at % 2] = pairs[at][0];
         }
-        ends
+        Self { pairs }
     }
 
     /// The next end and its server.
     pub(super) fn first(&self) -> (u64, usize) {
-        let server = self.winners[1] as usize;
-        (self.due[server], server)
+        let first = self.pairs[0][1];
+        let due = u64::try_from(first >> 64).unwrap_or(NEVER);
+        (due, usize::try_from(first & u128::from(u64::MAX)).unwrap_or(usize::MAX))
     }
 
     pub(super) fn set(&mut self, server: usize, due: u64) {
-        self.due[server] = due;
-        let mut node = usize::midpoint(server, self.size);
-        while 0 < node {
-            let (left, right) = (self.winners[2 * node], self.winners[2 * node + 1]);
-            let right_wins = self.due[right as usize] < self.due[left as usize];
-            self.winners[node] = if right_wins { right } else { left };
-            node /= 2;
+        let place = self.pairs.len() + server;
+        let (mut at, mut side) = (place / 2, place % 2);
+        let mut first = key(due, server);
+        loop {
+            let pair = &mut self.pairs[at];
+            // Where nothing changes, nothing changes further up.
+            if pair[side] == first {
+                return;
+            }
+            pair[side] = first;
+            if at == 0 {
+                return;
+            }
+            first = pair[0].min(pair[1]);
+            (at, side) = (at / 2, at % 2);
         }
     }
+}
+
+fn key(due: u64, server: usize) -> u128 {
+    u128::from(due) << 64 | server as u128
 }
 
 /// Something that is due beside ends of service and open arrivals.

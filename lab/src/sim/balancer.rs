@@ -16,10 +16,15 @@ const FULL: u8 = 4;
 /// Tried by the request that is being placed.
 const TRIED: u8 = 8;
 
+/// More servers than these are followed by the policy, as in the live balancer.
+const LARGE: usize = 32;
+
 /// One balancer: a policy, and what it is shown.
 #[derive(Debug)]
 pub(super) struct Balancer {
     policy: Box<dyn Policy>,
+    /// Every change of a candidate is told to the policy.
+    follows: bool,
     hears: Hears,
     candidates: Vec<Candidate>,
     /// Why a server may not be picked.
@@ -45,6 +50,11 @@ impl Balancer {
         let servers = plan.servers.len();
         let mut policy = subject.build()?;
         policy.relist(&vec![None; servers]);
+        let candidates: Vec<_> = candidates.collect();
+        let follows = LARGE < servers;
+        if follows {
+            policy.follow(&candidates);
+        }
         let terms = Terms {
             // A group of a single server is never taken out.
             max_fails: plan.balancers.max_fails.filter(|_| 1 < servers),
@@ -54,8 +64,9 @@ impl Balancer {
         };
         Ok(Self {
             policy,
+            follows,
             hears: subject.entry.needs.hears,
-            candidates: candidates.collect(),
+            candidates,
             closed: vec![0; servers],
             own: vec![0; servers],
             records: vec![Record::default(); servers],
@@ -141,17 +152,20 @@ impl Balancer {
         self.candidates[server].failure_cost = weight.get();
         let same: Vec<_> = (0..self.candidates.len()).map(Some).collect();
         self.policy.relist(&same);
+        if self.follows {
+            self.policy.follow(&self.candidates);
+        }
     }
 
     /// Shows that a request came to a server or left it.
     pub(super) fn see(&mut self, server: usize, up: bool) {
-        let count = &mut self.candidates[server].in_flight;
-        *count = if up { *count + 1 } else { count.saturating_sub(1) };
+        let count = self.candidates[server].in_flight;
+        self.show(server, if up { count + 1 } else { count.saturating_sub(1) });
     }
 
     /// Shows how many requests a server has.
     pub(super) fn show(&mut self, server: usize, count: u32) {
-        self.candidates[server].in_flight = count;
+        self.change(server, |it| it.in_flight = count);
     }
 
     /// Reads the boards that have been written since the last look.
@@ -166,8 +180,8 @@ impl Balancer {
             let turn = now / period + 1;
             if self.read[0] != turn {
                 self.read[0] = turn;
-                for (candidate, count) in self.candidates.iter_mut().zip(present) {
-                    candidate.in_flight = *count;
+                for (server, count) in present.iter().enumerate() {
+                    self.show(server, *count);
                 }
             }
             return;
@@ -176,7 +190,7 @@ impl Balancer {
             let turn = (now + period / phases * server as u64) / period + 1;
             if self.read[server] != turn {
                 self.read[server] = turn;
-                self.candidates[server].in_flight = *count;
+                self.show(server, *count);
             }
         }
     }
@@ -184,6 +198,20 @@ impl Balancer {
     fn mark(&mut self, server: usize, why: u8, on: bool) {
         let closed = &mut self.closed[server];
         *closed = if on { *closed | why } else { *closed & !why };
-        self.candidates[server].eligible = *closed == 0;
+        let eligible = *closed == 0;
+        if self.candidates[server].eligible != eligible {
+            self.change(server, |it| it.eligible = eligible);
+        }
+    }
+
+    fn change(&mut self, server: usize, how: impl FnOnce(&mut Candidate)) {
+        let candidate = &mut self.candidates[server];
+        if self.follows {
+            let before = *candidate;
+            how(candidate);
+            self.policy.changed(server, &before, candidate);
+        } else {
+            how(candidate);
+        }
     }
 }

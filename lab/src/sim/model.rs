@@ -36,7 +36,6 @@ struct Attempt {
     key: u64,
     balancer: u32,
     server: u32,
-    tried: [u32; 8],
     tries: u8,
     /// Somebody waits for it.
     live: bool,
@@ -70,6 +69,8 @@ struct Model<'a> {
     next_arrival: u64,
     now: u64,
     attempts: Vec<Attempt>,
+    /// The servers that each attempt and those before it were placed on, where there may be others.
+    tried: Vec<[u32; 8]>,
     free: Vec<u32>,
     /// Attempts in progress by server, from all balancers.
     present: Vec<u32>,
@@ -103,6 +104,7 @@ pub(super) fn run(plan: &Plan, subject: &Subject, replication: u64) -> Result<Ru
         next_arrival: NEVER,
         now: 0,
         attempts: Vec::new(),
+        tried: Vec::new(),
         free: Vec::new(),
         present: vec![0; servers],
         tally: Tally::new(servers, plan),
@@ -203,24 +205,29 @@ impl Model<'_> {
         let balancer = u32::try_from(balancer).unwrap_or(0);
         let first =
             Attempt { number, arrived: self.now, demand, key, balancer, ..Attempt::default() };
-        self.begin(first);
+        let slot = self.seat(first);
+        self.dispatch(slot);
     }
 
-    /// Gives an attempt a slot and has it placed.
-    fn begin(&mut self, attempt: Attempt) {
+    /// Gives an attempt a slot.
+    fn seat(&mut self, attempt: Attempt) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.attempts.push(Attempt::default());
+            if 0 < self.plan.patience.retries {
+                self.tried.push([0; 8]);
+            }
             u32::try_from(self.attempts.len() - 1).unwrap_or(u32::MAX)
         });
         let place = &mut self.attempts[slot as usize];
         *place = Attempt { live: true, generation: place.generation + 1, ..attempt };
-        self.dispatch(slot);
+        slot
     }
 
     fn dispatch(&mut self, slot: u32) {
         let now = self.time();
-        let attempt = self.attempts[slot as usize];
-        let key = attempt.key.to_be_bytes();
+        let Attempt { key, balancer: own, tries, .. } = self.attempts[slot as usize];
+        let tries = usize::from(tries);
+        let key = key.to_be_bytes();
         let needs = self.subject.entry.needs;
         let mut request = Request::at(now);
         if needs.key {
@@ -229,11 +236,11 @@ impl Model<'_> {
         if needs.client {
             request = request.from_client(Ipv4Addr::from([10, key[5], key[6], key[7]]).into());
         }
-        let balancer = &mut self.balancers[attempt.balancer as usize];
+        let balancer = &mut self.balancers[own as usize];
         balancer.read_boards(self.plan.balancers.view, &self.present, self.now);
-        let tried = &attempt.tried[..usize::from(attempt.tries)];
+        let tried = self.tried.get(slot as usize).map_or(&[][..], |it| &it[..tries]);
         let Some(server) = balancer.pick(&request, tried, &mut self.choices) else {
-            if attempt.tries == 0 && balancer.waiting.len() < self.plan.balancers.queue {
+            if tries == 0 && balancer.waiting.len() < self.plan.balancers.queue {
                 balancer.waiting.push_back(slot);
             } else {
                 self.give_up(slot, End::Refused);
@@ -241,22 +248,25 @@ impl Model<'_> {
             return;
         };
         let again = balancer.place(server, now);
-        self.judge_later(attempt.balancer, server, again);
+        self.judge_later(own, server, again);
+        let place = u32::try_from(server).unwrap_or(u32::MAX);
+        if let Some(tried) = self.tried.get_mut(slot as usize) {
+            tried[tries] = place;
+        }
         let it = &mut self.attempts[slot as usize];
-        it.tried[usize::from(it.tries)] = u32::try_from(server).unwrap_or(u32::MAX);
         it.tries += 1;
-        it.server = u32::try_from(server).unwrap_or(u32::MAX);
+        it.server = place;
         it.picked = self.now;
         let generation = it.generation;
         self.tally.run.placed[server] += 1;
         self.present[server] += 1;
-        self.see(attempt.balancer, server, true);
+        self.see(own, server, true);
         if let Some(timeout) = self.plan.patience.timeout {
             let at = self.now + clock::nanos(timeout);
             self.agenda.plan(at, What::TimeOut { slot, generation });
         }
         if needs.probes {
-            self.answer_probes(attempt.balancer as usize);
+            self.answer_probes(own as usize);
         }
         self.offer(slot, server);
     }
@@ -295,17 +305,17 @@ impl Model<'_> {
         self.states[server].served += 1;
         let attempt = &mut self.attempts[slot as usize];
         attempt.on_server = false;
-        let attempt = *attempt;
+        let Attempt { live, picked, .. } = *attempt;
         let idle = self.servers[server].present() == 0;
         self.tally.works(server, self.now, true, !idle);
-        if attempt.live {
-            let total = Duration::from_nanos(self.now - attempt.picked);
+        if live {
+            let total = Duration::from_nanos(self.now - picked);
             self.release(slot, Event::success(total));
         }
         if idle {
             self.report_idle(server);
         }
-        if attempt.live {
+        if live {
             self.give_up(slot, End::Answered);
         } else {
             self.free.push(slot);

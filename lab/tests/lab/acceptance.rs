@@ -1,12 +1,16 @@
-//! Whole answers that are known: a stall as clients meet it, published scenarios, and the same policy twice.
+//! Whole answers that are known: a stall as clients meet it, static splits, published scenarios, and the same
+//! policy twice.
 
 #![expect(clippy::unwrap_used, reason = "a plan that cannot run is the failure to see")]
 
 use std::num::NonZeroU32;
 
 use lab::{
-    sim::{Arrivals, Capacity, Change, Discipline, Fate, Law, Plan, Run, Subject},
-    stats::interval::Difference,
+    sim::{
+        Arrivals, Balancers, Capacity, Change, Discipline, End, Fate, Law, Patience, Plan, Run,
+        Subject,
+    },
+    stats::{Estimate, interval::Difference},
 };
 
 fn run(plan: &Plan, policy: &str, replication: u64) -> Run {
@@ -77,6 +81,85 @@ fn two_choices_among_two_thousand_come_to_the_fixed_point() {
     let means: Vec<f64> =
         (0..4).map(|it| run(&plan, "sq:d=2,replace=true", it).times.mean().unwrap()).collect();
     close("mean", lab::stats::mean(&means).unwrap(), expected, 0.008);
+}
+
+/// Five servers of speed 1.5 and five of 0.5 are independent queues to whoever draws.
+#[test]
+fn draws_by_weight_split_a_stream_as_the_weights_say() {
+    let plan = |load: f64, fast: u32, slow: u32| {
+        let of = |speed, weight| Capacity { speed, weight: NonZeroU32::new(weight).unwrap() };
+        Plan {
+            servers: [vec![of(1.5, fast); 5], vec![of(0.5, slow); 5]].concat(),
+            arrivals: Arrivals::Poisson(10.0 * load),
+            requests: 80_000,
+            warm_up: 10_000,
+            ..Plan::default()
+        }
+    };
+    let leave = Change { at: 0.0, servers: (5..10).collect(), what: Fate::Leave };
+    let only_fast = Plan { changes: vec![leave], ..plan(0.3, 1, 1) };
+    // Proportional to speed; then the best split, whose spare speed is proportional to the root of
+    // the speed: of a load of 0.8 the fast get 1.24641 each and the slow 0.35359.
+    for (name, plan, expected) in [
+        ("proportional at 0.3", plan(0.3, 3, 1), 1.4286),
+        ("proportional at 0.8", plan(0.8, 3, 1), 5.0),
+        ("best at 0.3", only_fast, 1.1111),
+        ("best at 0.8", plan(0.8, 124_641, 35_359), 4.5813),
+    ] {
+        let mean = |it| run(&plan, "nginx-random", it).times.mean().unwrap();
+        let means: Vec<f64> = (0..8).map(mean).collect();
+        let found = Estimate::of(&means).unwrap();
+        let allowed = (3.0 * found.error).max(0.01 * expected);
+        assert!((found.mean - expected).abs() <= allowed, "{name}: {found:?}, known is {expected}");
+        assert!(allowed < 0.1 * expected, "{name}: {found:?} says nothing");
+    }
+}
+
+/// Servers that may use more than their allocation where their neighbors leave it: half can do no
+/// more than that, half three times as much. Source: Prequal, NSDI 2024, figure 6.
+#[test]
+fn prequal_carries_what_turns_cannot_beyond_the_allocation() {
+    let deadline = 5.0;
+    let at = |level: f64, policy: &str, seconds: f64| {
+        let of = |speed| Capacity { speed, weight: NonZeroU32::MIN };
+        // Normal with a deviation of its mean and cut below at 0 has a mean of 1.0833.
+        let rate = level * 40.0 / (1.0833 * 0.02);
+        let plan = Plan {
+            servers: [vec![of(1.0); 20], vec![of(3.0); 20]].concat(),
+            discipline: Discipline::Sharing,
+            arrivals: Arrivals::Poisson(rate),
+            demand: Law::Normal(0.02, 0.02, 0.0),
+            balancers: Balancers { count: 40, max_fails: None, ..Balancers::default() },
+            patience: Patience { timeout: Some(deadline), ..Patience::default() },
+            requests: requests(rate * seconds),
+            warm_up: 0,
+            ..Plan::default()
+        };
+        run(&plan, policy, 0)
+    };
+    let late = |it: &Run| {
+        let all: u64 = it.ends.iter().sum();
+        1000 * it.ends[End::TimedOut as usize] >= all
+    };
+    assert!(!late(&at(0.93, "nginx-rr", 30.0)), "turns miss the deadline below the allocation");
+    assert!(late(&at(1.03, "nginx-rr", 220.0)), "turns keep the deadline at 1.03");
+    assert!(late(&at(1.14, "nginx-rr", 60.0)), "turns keep the deadline at 1.14");
+    let above = at(1.14, "prequal", 30.0);
+    let p999 = above.times.quantile(0.999).unwrap();
+    assert!(p999 < 0.2 * deadline, "{p999} s at 1.14");
+    for run in [above, at(1.74, "prequal", 30.0)] {
+        let failed: u64 = run.ends[1..].iter().sum();
+        assert_eq!(failed, 0, "{:?}", run.ends);
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a run has a whole number of requests"
+)]
+fn requests(expected: f64) -> u64 {
+    expected as u64
 }
 
 #[test]

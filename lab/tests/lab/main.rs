@@ -5,6 +5,7 @@ mod calibration;
 mod data_services;
 mod experiment;
 mod faults;
+mod golden;
 mod replay;
 mod replicas;
 mod tidy;

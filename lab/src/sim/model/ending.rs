@@ -24,8 +24,13 @@ impl Model<'_> {
         }
         self.tally.run.retries += 1;
         self.retrying += 1 - was_retry;
+        let tried = self.tried.get(slot as usize).copied();
         self.leave_slot(slot);
-        self.begin(Attempt { on_server: false, ..attempt });
+        let again = self.seat(Attempt { on_server: false, ..attempt });
+        if let (Some(tried), Some(place)) = (tried, self.tried.get_mut(again as usize)) {
+            *place = tried;
+        }
+        self.dispatch(again);
     }
 
     /// The balancer counts an attempt out.

@@ -29,8 +29,11 @@ impl Model<'_> {
         }
     }
 
-    /// Tells one balancer, any, that a server has nothing to do.
+    /// Tells one balancer, any, that a server has nothing to do, if the policy listens.
     pub(super) fn report_idle(&mut self, server: usize) {
+        if !self.subject.entry.needs.idle {
+            return;
+        }
         let count = self.balancers.len() as u64;
         let balancer = if count == 1 { 0 } else { self.network.below(count) };
         let now = self.time();
