@@ -194,7 +194,6 @@ fn start_workers(settings: &Settings, shared: &Arc<Shared>) -> Arc<Workers> {
     let workers = Workers::start(settings.workers.count());
     for worker in &workers.handles {
         worker.spawn(keep_time(Arc::clone(shared)));
-        worker.spawn(pool::keep());
     }
     limits::set_workers(settings, &workers.handles);
     Arc::new(workers)
@@ -250,6 +249,9 @@ fn read_token(args: &Args) -> Result<Option<admin::Token>, Refused> {
     })
 }
 
+/// Ticks from one look at idle connections to servers to the next.
+const TICKS_TO_TIDY: u64 = 4;
+
 /// Moves a worker's coarse clock on, and does what is due.
 async fn keep_time(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(timer::TICK);
@@ -259,9 +261,8 @@ async fn keep_time(shared: Arc<Shared>) {
         ticks.tick().await;
         timer::tick();
         logs::flush();
-        // Idle times are counted in seconds.
-        if tick % 16 == 0 {
-            pool::expire();
+        if tick % TICKS_TO_TIDY == 0 {
+            pool::tidy();
         }
         let now = shared.snapshot.load().generation;
         let is_now = (shared.is_stopping(), shared.cut_generation(), now);

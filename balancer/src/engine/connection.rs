@@ -99,6 +99,7 @@ impl HttpApp {
             stream,
             client: Arc::new(client),
             deadline: Deadline::new(),
+            unwatched: None,
             served: 0,
             closing: Closing::default(),
             sends_at_once: true,
@@ -149,6 +150,8 @@ pub(super) struct Connection<'a> {
     pub(super) stream: Stream,
     client: Arc<Client>,
     pub(super) deadline: Deadline,
+    /// When the stream begins to be watched for its end, while it is fresh.
+    pub(super) unwatched: Option<Deadline>,
     served: u64,
     /// How long the connection may be idle before its next request.
     pub(super) idle_timeout: Duration,
@@ -233,6 +236,7 @@ impl Connection<'_> {
             return Some(exchange);
         }
         let _waiting = During::start(&self.stats.waiting);
+        self.unwatched = None;
         self.deadline.arm_idle(timeout);
         let mut is_last = false;
         // Never early: what is counted from it must not end before its time.

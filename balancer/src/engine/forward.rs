@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use policy::{Class, Event, Sent, Time};
 
@@ -12,6 +13,7 @@ use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::failure::{Abort, Failure};
 use crate::engine::h1::write;
 use crate::engine::peer::Peer;
+use crate::engine::timer::Deadline;
 use crate::engine::{clock, pool};
 use crate::http::Action;
 use crate::http::location::Location;
@@ -105,9 +107,13 @@ impl Connection<'_> {
             },
             Goal::Dynamic(_) => Entrance::default(),
         };
-        let body = match self.take_body(exchange, location, proxy).await {
-            Ok(body) => body,
-            Err(abort) => return Self::abort(exchange, abort),
+        let body = if body::is_none(exchange, proxy) {
+            Body::None
+        } else {
+            match self.take_body(exchange, location, proxy).await {
+                Ok(body) => body,
+                Err(abort) => return Self::abort(exchange, abort),
+            }
         };
         // A body had to be waited for; without one no time has passed.
         let mut now = if let Body::None = body { exchange.started } else { clock::now() };
@@ -151,9 +157,13 @@ impl Connection<'_> {
             asked.client = exchange.client.as_ref().and_then(|it| it.address).map(|it| it.ip());
             let name = Arc::clone(upstream_name);
             let begins_pass = exchange.attempts.len() == before;
-            let (found, queued) = match self.place(exchange, &request, &asked).await {
-                Ok(found) => found,
-                Err(abort) => return Self::abort(exchange, abort),
+            let (found, queued) = if upstream.protections.queue.is_none() {
+                (wait::pick(exchange, &request, &asked), None)
+            } else {
+                match self.place(exchange, &request, &asked).await {
+                    Ok(found) => found,
+                    Err(abort) => return Self::abort(exchange, abort),
+                }
             };
             let Some(mut lease) = found else {
                 let base = Attempt { queued, ..Attempt::default() };
@@ -298,6 +308,18 @@ impl Connection<'_> {
         context: &mut std::task::Context<'_>,
         exchange: &mut Exchange,
     ) -> bool {
+        if self.stream.is_fresh() {
+            // Most have their answer before it is worth while to watch the connection for its end.
+            let due = self.unwatched.get_or_insert_with(|| {
+                let deadline = Deadline::new();
+                deadline.arm(Duration::ZERO);
+                deadline
+            });
+            if due.poll(context).is_pending() {
+                return false;
+            }
+            self.unwatched = None;
+        }
         while exchange.input.has_room() {
             match exchange.input.poll_fill(context, &mut self.stream) {
                 Poll::Pending => return false,

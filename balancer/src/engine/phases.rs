@@ -21,7 +21,9 @@ impl Connection<'_> {
         refused: Option<Action<'s>>,
     ) -> (&'s Location, After) {
         let processed = self.respond(exchange, server, refused).await;
-        mirror::wait(exchange).await;
+        if exchange.mirrors.is_some() {
+            mirror::wait(exchange).await;
+        }
         processed
     }
 
@@ -44,6 +46,10 @@ impl Connection<'_> {
             self.follow_delay(location);
             let found = match action.take() {
                 Some(action) => Found::Answer(action),
+                // Most have nobody to ask: what is waited for nowhere needs no future of its own.
+                None if location.guards.is_none() && location.mirror.is_none() => {
+                    found(exchange, location)
+                }
                 None => match self.find(exchange, location).await {
                     Ok(found) => found,
                     Err(after) => return (location, after),
@@ -139,13 +145,15 @@ impl Connection<'_> {
         exchange: &mut Exchange,
         location: &'s Location,
     ) -> Result<Found<'s>, After> {
-        match self.guarded(exchange, location).await {
-            Admitted::Passed => {}
-            Admitted::Refused(status) => return Ok(Found::Answer(Action::Status(status))),
-            Admitted::Gone => {
-                exchange.status = 499;
-                exchange.ended = clock::now();
-                return Err(After::Close);
+        if let Some(guards) = &location.guards {
+            match self.admit(exchange, guards).await {
+                Admitted::Passed => {}
+                Admitted::Refused(status) => return Ok(Found::Answer(Action::Status(status))),
+                Admitted::Gone => {
+                    exchange.status = 499;
+                    exchange.ended = clock::now();
+                    return Err(After::Close);
+                }
             }
         }
         if let Some(found) = file::tried(exchange, location) {
@@ -157,11 +165,9 @@ impl Connection<'_> {
             Err(Outcome::Over(after)) => Err(after),
         }
     }
+}
 
-    async fn guarded(&mut self, exchange: &mut Exchange, location: &Location) -> Admitted {
-        match &location.guards {
-            Some(guards) => self.admit(exchange, guards).await,
-            None => Admitted::Passed,
-        }
-    }
+/// As [`Connection::find`], where there are neither guards nor mirrors.
+fn found<'s>(exchange: &mut Exchange, location: &'s Location) -> Found<'s> {
+    file::tried(exchange, location).unwrap_or_else(|| file::content(exchange, location))
 }

@@ -1,18 +1,16 @@
 //! This worker's idle connections to upstreams.
 //!
 //! The most recently used one of a server is taken first. How many a group keeps is counted over
-//! all workers; a connection that its server closes while idle is dropped at once.
+//! all workers; a connection that its server closes while idle is dropped within a tenth of a second,
+//! and never used.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
 
 use policy::Time;
-use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::engine::clock;
 use crate::engine::peer::Peer;
@@ -28,8 +26,6 @@ thread_local! {
 #[derive(Debug, Default)]
 struct Pool {
     idle: HashMap<Key, Vec<Idle>, BuildHasherDefault<Fold>>,
-    /// Wakes the task that looks after closed connections.
-    keeper: Option<Waker>,
 }
 
 /// Folds the parts of a key; addresses of our own differ enough without more.
@@ -85,15 +81,6 @@ fn key(backend: &Arc<Backend>, location: Option<u32>) -> Key {
     (Arc::as_ptr(backend).addr(), location)
 }
 
-/// Whether the server has neither closed the connection nor sent what nobody asked for; who asks is
-/// woken when it does.
-///
-/// Costs no system call: the runtime knows whether anything has arrived.
-fn stays_quiet(peer: &mut Peer, context: &mut Context<'_>) -> bool {
-    let mut byte = [0];
-    Pin::new(&mut peer.stream).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
-}
-
 /// Takes an idle connection to a server.
 pub fn take(backend: &Arc<Backend>, location: Option<u32>) -> Option<Peer> {
     POOL.with_borrow_mut(|pool| {
@@ -108,7 +95,7 @@ pub fn take(backend: &Arc<Backend>, location: Option<u32>) -> Option<Peer> {
 }
 
 /// Keeps a connection for the next request, or closes it when its group has enough.
-pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time) {
+pub fn put(peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time) {
     let keepalive = &upstream.keepalive;
     if peer.requests >= keepalive.requests || now.since(peer.opened) > keepalive.time {
         return;
@@ -120,12 +107,9 @@ pub fn put(mut peer: Peer, upstream: &Upstream, location: Option<u32>, now: Time
         peer.backend.counters.idle.fetch_add(1, Ordering::Relaxed);
         let place =
             Place { places: Arc::clone(&upstream.idle), backend: Arc::clone(&peer.backend) };
-        let keeper = pool.keeper.as_ref().unwrap_or(Waker::noop());
-        if stays_quiet(&mut peer, &mut Context::from_waker(keeper)) {
-            let key = key(&peer.backend, location);
-            let until = now + keepalive.timeout;
-            pool.idle.entry(key).or_default().push(Idle { peer, until, place });
-        }
+        let key = key(&peer.backend, location);
+        let until = now + keepalive.timeout;
+        pool.idle.entry(key).or_default().push(Idle { peer, until, place });
     });
 }
 
@@ -145,12 +129,15 @@ impl Pool {
     }
 }
 
-/// Closes what has been idle for too long.
-pub fn expire() {
+/// Closes what has been idle for too long, and what its server has closed or has written to unasked.
+///
+/// Costs no system call: the runtime knows whether anything has arrived. Nobody is woken for it, as
+/// that would cost each request more than a look now and then.
+pub fn tidy() {
     let now = clock::now();
     POOL.with_borrow_mut(|pool| {
         pool.idle.retain(|_, idle| {
-            idle.retain(|it| now < it.until);
+            idle.retain_mut(|it| now < it.until && it.peer.stream.is_quiet());
             !idle.is_empty()
         });
     });
@@ -159,19 +146,4 @@ pub fn expire() {
 /// Closes every idle connection; a stop does not wait for them.
 pub fn close_all() {
     POOL.with_borrow_mut(|pool| pool.idle.clear());
-}
-
-/// Drops idle connections as their servers close them; never returns.
-pub async fn keep() {
-    std::future::poll_fn(|context| {
-        POOL.with_borrow_mut(|pool| {
-            pool.keeper = Some(context.waker().clone());
-            pool.idle.retain(|_, idle| {
-                idle.retain_mut(|it| stays_quiet(&mut it.peer, context));
-                !idle.is_empty()
-            });
-        });
-        Poll::<()>::Pending
-    })
-    .await;
 }

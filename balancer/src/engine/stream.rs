@@ -1,7 +1,7 @@
 //! One end of a connection: the system's sockets as they are, and what Pingora's acceptors make.
 
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::io::{self, IoSlice, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -20,6 +20,9 @@ use tokio::net::{TcpStream, UnixStream};
 pub enum Stream {
     /// A TCP socket.
     Tcp(TcpStream),
+    /// A TCP socket that nobody has waited for yet, so that the runtime need not know it. Nobody is
+    /// woken by it before [`Stream::watch`].
+    Fresh(std::net::TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
     /// Nobody: says nothing, and takes everything.
@@ -51,10 +54,26 @@ impl Stream {
     pub fn id(&self) -> RawFd {
         match self {
             Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Fresh(socket) => socket.as_raw_fd(),
             Self::Unix(socket) => socket.as_raw_fd(),
             Self::Hosted(stream) => stream.id(),
             Self::Nobody => -1,
         }
+    }
+
+    /// Whether nobody would be woken by it.
+    pub fn is_fresh(&self) -> bool {
+        matches!(self, Self::Fresh(_))
+    }
+
+    /// Has the runtime know the socket, so that it can be waited for. After an error it is closed.
+    pub fn watch(&mut self) -> io::Result<()> {
+        if let Self::Fresh(_) = self
+            && let Self::Fresh(socket) = std::mem::replace(self, Self::Nobody)
+        {
+            *self = Self::Tcp(TcpStream::from_std(socket)?);
+        }
+        Ok(())
     }
 
     /// Whether nothing has come from the other side, its end included. What has come may be lost.
@@ -70,7 +89,8 @@ impl Stream {
                 let mut room = ReadBuf::new(&mut byte);
                 return Pin::new(stream).poll_read(&mut context, &mut room).is_pending();
             }
-            Self::Nobody => return true,
+            // What nobody has waited for is no idle connection.
+            Self::Fresh(_) | Self::Nobody => return true,
         };
         read.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock)
     }
@@ -80,6 +100,7 @@ impl Stream {
     pub fn send_at_once(&self, is_on: bool) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.set_nodelay(is_on),
+            Self::Fresh(socket) => socket.set_nodelay(is_on),
             Self::Unix(_) | Self::Hosted(_) | Self::Nobody => Ok(()),
         }
     }
@@ -89,6 +110,7 @@ impl Stream {
     pub fn reset_on_close(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => SockRef::from(socket).set_linger(Some(Duration::ZERO)),
+            Self::Fresh(socket) => SockRef::from(socket).set_linger(Some(Duration::ZERO)),
             Self::Unix(_) | Self::Hosted(_) | Self::Nobody => Ok(()),
         }
     }
@@ -100,13 +122,21 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        stream.watch()?;
+        match stream {
             Self::Tcp(it) => Pin::new(it).poll_read(context, out),
             Self::Unix(it) => Pin::new(it).poll_read(context, out),
             Self::Hosted(it) => Pin::new(it).poll_read(context, out),
-            Self::Nobody => Poll::Pending,
+            Self::Fresh(_) | Self::Nobody => Poll::Pending,
         }
     }
+}
+
+/// What a socket that is not watched took, `None` when it has to be waited for.
+fn taken(written: io::Result<usize>) -> Option<io::Result<usize>> {
+    let waits = written.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock);
+    (!waits).then_some(written)
 }
 
 impl AsyncWrite for Stream {
@@ -115,11 +145,18 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        if let Self::Fresh(socket) = stream {
+            if let Some(written) = taken(socket.write(bytes)) {
+                return Poll::Ready(written);
+            }
+            stream.watch()?;
+        }
+        match stream {
             Self::Tcp(it) => Pin::new(it).poll_write(context, bytes),
             Self::Unix(it) => Pin::new(it).poll_write(context, bytes),
             Self::Hosted(it) => Pin::new(it).poll_write(context, bytes),
-            Self::Nobody => Poll::Ready(Ok(bytes.len())),
+            Self::Fresh(_) | Self::Nobody => Poll::Ready(Ok(bytes.len())),
         }
     }
 
@@ -128,11 +165,18 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        if let Self::Fresh(socket) = stream {
+            if let Some(written) = taken(socket.write_vectored(parts)) {
+                return Poll::Ready(written);
+            }
+            stream.watch()?;
+        }
+        match stream {
             Self::Tcp(it) => Pin::new(it).poll_write_vectored(context, parts),
             Self::Unix(it) => Pin::new(it).poll_write_vectored(context, parts),
             Self::Hosted(it) => Pin::new(it).poll_write_vectored(context, parts),
-            Self::Nobody => Poll::Ready(Ok(parts.iter().map(|it| it.len()).sum())),
+            Self::Fresh(_) | Self::Nobody => Poll::Ready(Ok(parts.iter().map(|it| it.len()).sum())),
         }
     }
 
@@ -145,7 +189,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(it) => Pin::new(it).poll_flush(context),
             Self::Unix(it) => Pin::new(it).poll_flush(context),
             Self::Hosted(it) => Pin::new(it).poll_flush(context),
-            Self::Nobody => Poll::Ready(Ok(())),
+            Self::Fresh(_) | Self::Nobody => Poll::Ready(Ok(())),
         }
     }
 
@@ -153,6 +197,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_shutdown(context),
             Self::Unix(it) => Pin::new(it).poll_shutdown(context),
+            Self::Fresh(it) => Poll::Ready(it.shutdown(Shutdown::Write)),
             Self::Hosted(it) => Pin::new(it).poll_shutdown(context),
             Self::Nobody => Poll::Ready(Ok(())),
         }

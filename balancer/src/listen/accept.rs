@@ -1,16 +1,19 @@
 //! The accept loop of one listener on one worker.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
 use socket2::Socket;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::conf::error::os_text;
@@ -44,7 +47,7 @@ pub struct Accept {
 }
 
 /// How many connections are not asked for a request at once after one that had none.
-const UNASKED: u32 = 15;
+const UNASKED: u32 = 3;
 
 /// What serves the connections of a listener on a worker. Each holds it.
 #[derive(Debug)]
@@ -56,24 +59,38 @@ struct Apps {
 }
 
 enum Listener {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<TcpListener>),
     Unix(UnixListener),
 }
 
 enum Accepted {
-    Tcp(TcpStream, std::net::SocketAddr),
+    /// The runtime does not know it: one that is served at once is never waited for.
+    Tcp(TcpStream, Option<SocketAddr>),
     Unix(UnixStream),
 }
 
 impl Listener {
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match self {
-            Self::Tcp(it) => {
-                it.poll_accept(context).map_ok(|(stream, peer)| Accepted::Tcp(stream, peer))
-            }
+            Self::Tcp(it) => loop {
+                let mut ready = ready!(it.poll_read_ready(context))?;
+                if let Ok(accepted) = ready.try_io(|it| accept(it.get_ref())) {
+                    return Poll::Ready(accepted);
+                }
+            },
             Self::Unix(it) => it.poll_accept(context).map_ok(|(stream, _)| Accepted::Unix(stream)),
         }
     }
+}
+
+#[expect(deprecated, reason = "sound for what owns its descriptor; what replaces it is unsafe")]
+fn watched(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
+fn accept(listener: &TcpListener) -> io::Result<Accepted> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    Ok(Accepted::Tcp(socket.into(), peer.and_then(|it| it.try_into().ok())))
 }
 
 impl Accept {
@@ -108,7 +125,7 @@ impl Accept {
         let listener = if self.is_unix {
             UnixListener::from_std(socket.into()).map(Listener::Unix)
         } else {
-            TcpListener::from_std(socket.into()).map(Listener::Tcp)
+            watched(socket.into()).map(Listener::Tcp)
         };
         let listener = match listener {
             Ok(listener) => listener,
@@ -159,14 +176,14 @@ impl Accept {
     }
 
     fn begin(&self, accepted: Accepted, place: Place) {
-        let (stream, ends) = match accepted {
+        let (mut stream, ends) = match accepted {
             Accepted::Tcp(stream, peer) => {
                 // The kernel is asked only where it alone knows.
                 let local = match self.bind {
                     Bind::Inet(address) if !address.ip().is_unspecified() => Some(address),
                     _ => stream.local_addr().ok(),
                 };
-                (Stream::Tcp(stream), Ends { peer: Some(peer), local })
+                (Stream::Fresh(stream), Ends { peer, local })
             }
             Accepted::Unix(stream) => (Stream::Unix(stream), Ends::default()),
         };
@@ -184,7 +201,7 @@ impl Accept {
                 apps.streams.serve(stream, ends, snapshot).await;
             });
         } else {
-            let read = self.read_at_once(&stream);
+            let read = self.read_at_once(&mut stream);
             tokio::spawn(async move {
                 let _place = place;
                 apps.http.serve(stream, ends, snapshot, read).await;
@@ -196,8 +213,8 @@ impl Accept {
     ///
     /// A request that is there saves a wait for it, a question in vain costs a system call: where
     /// clients are far away few are asked.
-    fn read_at_once(&self, stream: &Stream) -> Vec<u8> {
-        let Stream::Tcp(socket) = stream else { return Vec::new() };
+    fn read_at_once(&self, stream: &mut Stream) -> Vec<u8> {
+        let Stream::Fresh(socket) = stream else { return Vec::new() };
         let left = self.unasked.load(Ordering::Relaxed);
         if 0 < left {
             self.unasked.store(left - 1, Ordering::Relaxed);

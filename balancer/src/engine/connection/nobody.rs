@@ -27,6 +27,7 @@ impl<'a> Connection<'a> {
             stream: Stream::Nobody,
             client,
             deadline: Deadline::new(),
+            unwatched: None,
             served: 0,
             idle_timeout: Duration::ZERO,
             closing: Closing::default(),

@@ -58,6 +58,15 @@ impl Body {
     }
 }
 
+/// Whether there is no body, and nothing to be asked for one.
+pub(super) fn is_none(exchange: &Exchange, proxy: &Proxy) -> bool {
+    let request = &exchange.request;
+    let comes = request.content_length.is_some() || request.chunked || request.expects_continue;
+    let is_known = exchange.has_streamed || exchange.held.is_some() || exchange.spooled.is_some();
+    let is_replaced = proxy.set_body.is_some() || !proxy.pass_request_body;
+    !comes && !is_known && !is_replaced
+}
+
 impl Connection<'_> {
     /// Reads a body that is to be held, and says how it will be sent.
     ///

@@ -19,6 +19,15 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A server, if there is one, and how long it was waited for.
 pub(super) type Found<'a> = (Option<Lease<'a>>, Option<Duration>);
 
+/// Places a request at once, if a server may be picked.
+pub(super) fn pick<'a>(
+    exchange: &Exchange,
+    request: &Request<'a>,
+    asked: &policy::Request<'_>,
+) -> Option<Lease<'a>> {
+    request.upstream.pick(asked, &exchange.tried, exchange.bound.server.as_deref())
+}
+
 impl Connection<'_> {
     /// Places a request; at once, or as soon as it is its turn.
     pub(super) async fn place<'a>(
@@ -29,14 +38,11 @@ impl Connection<'_> {
     ) -> Result<Found<'a>, Abort> {
         let upstream = request.upstream;
         let protections = &upstream.protections;
-        let pick = |exchange: &Exchange, asked: &policy::Request<'_>| {
-            upstream.pick(asked, &exchange.tried, exchange.bound.server.as_deref())
-        };
         let (Some(queue), Some(rules)) = (&protections.queue, protections.asked.queue) else {
-            return Ok((pick(exchange, asked), None));
+            return Ok((pick(exchange, request, asked), None));
         };
         if queue.is_empty()
-            && let Some(lease) = pick(exchange, asked)
+            && let Some(lease) = pick(exchange, request, asked)
         {
             return Ok((Some(lease), None));
         }
@@ -55,7 +61,7 @@ impl Connection<'_> {
             if is_first {
                 let mut asked = *asked;
                 asked.now = now;
-                if let Some(lease) = pick(exchange, &asked) {
+                if let Some(lease) = pick(exchange, request, &asked) {
                     return Poll::Ready(Ok(Some(lease)));
                 }
             }
