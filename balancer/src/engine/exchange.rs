@@ -299,7 +299,8 @@ impl Exchange {
         }
         let name = self.request.host_name.of(&self.input.bytes);
         self.host.clear();
-        self.host.extend(name.iter().map(u8::to_ascii_lowercase));
+        self.host.extend_from_slice(name);
+        self.host.make_ascii_lowercase();
         Ok(())
     }
 

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn equals_are_equally_likely() {
-        let picks = served(&mut HaproxyLeastConn::default(), &pool("1:0 3:0 1:1"), &"x".repeat(20_000));
+        let picks =
+            served(&mut HaproxyLeastConn::default(), &pool("1:0 3:0 1:1"), &"x".repeat(20_000));
         let shares = shares(&picks, 3);
         assert!((shares[0] - 0.5).abs() < 0.02 && shares[2] == 0.0, "{shares:?}");
     }

@@ -35,8 +35,7 @@ pub fn host(text: &[u8]) -> Option<Host<'_>> {
     if !is_bracketed {
         let mut previous = 0;
         for byte in name {
-            let is_legal = is_plain_byte(*byte) || *byte == b'%';
-            if !is_legal || (*byte == b'.' && previous == b'.') {
+            if !PLAIN_OR_PERCENT[usize::from(*byte)] || (*byte == b'.' && previous == b'.') {
                 return None;
             }
             previous = *byte;
@@ -50,8 +49,19 @@ fn has_two_dots(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"..").is_some()
 }
 
+/// The bytes of a name that stands without brackets. Looked up, as every request has one.
+const PLAIN_OR_PERCENT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        table[byte as usize] = is_plain_byte(byte) || byte == b'%';
+        byte += 1;
+    }
+    table
+};
+
 /// RFC 3986, `unreserved` and `sub-delims`.
-fn is_plain_byte(byte: u8) -> bool {
+const fn is_plain_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!')
         || matches!(byte, b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
