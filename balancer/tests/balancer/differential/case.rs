@@ -21,7 +21,7 @@
 //! `reset` resets it; `hang` answers nothing; `early` answers before the body is read; `echo`
 //! sends back what comes after the answer. Flags of a client: `half` ends its side after the last
 //! byte, with `asked` once an upstream was asked; `leave` closes then; `second` goes to %PORT2%,
-//! `after N` waits for N bytes before its last piece.
+//! `after N` waits for N bytes before its last piece; `abreast` has upstreams asked in no order.
 //!
 //! With a `stream` block an upstream sends its answer as soon as it is connected to (`ask`: after
 //! the first bytes it gets) and ends its side (`keep`: does not); what it gets is told at the end,

@@ -80,7 +80,11 @@ fn try_play(case: &Case, program: &Program) -> Option<Account> {
         if !case.stream.is_empty() {
             continue;
         }
-        for (name, bytes) in &asked.lock().unwrap()[before..] {
+        let mut asked = asked.lock().unwrap();
+        if talk.flags.iter().any(|it| it == "abreast") {
+            asked[before..].sort();
+        }
+        for (name, bytes) in &asked[before..] {
             account.asked(name, bytes);
         }
     }
