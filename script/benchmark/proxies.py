@@ -1,5 +1,6 @@
 """The proxies that are compared, each with the configuration its users would write for speed."""
 
+import resource
 from pathlib import Path
 
 from .machine import OTHER_CORE, PROXY_CORE, Server, free_ports, program
@@ -20,7 +21,6 @@ http {{
 # One file for nginx and for us: the proxy's whole point is to read it unchanged.
 NGINX = """
 daemon off; worker_processes {workers}; pid proxy.pid; error_log error.log;
-worker_rlimit_nofile 32768;
 events {{ worker_connections 16384; }}
 http {{
     access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
@@ -41,7 +41,7 @@ REUSED = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 HAPROXY = """
 global
     nbthread 1
-    maxconn 16384
+    maxconn {most}
     log stdout format raw local0
 defaults
     mode http
@@ -66,11 +66,18 @@ backend backends
 class Proxy(Server):
     """A proxy on the core that is measured."""
 
-    def __init__(self, name, command, ports, folder, *, core=PROXY_CORE, is_narrow=False):
+    def __init__(
+        self, name, command, ports, folder, *, core=PROXY_CORE, is_narrow=False, most=16384
+    ):
         super().__init__(name, command, ports[0], core, folder)
         self.logged = ports[1]
-        self.is_narrow = is_narrow
-        """Whether it takes part in the wide cases only."""
+        self._is_narrow = is_narrow
+        self._most = most
+
+    def takes_part_in(self, case):
+        """Some are there for one comparison only, some cannot hold as many connections."""
+        is_wide = case.is_wide or not self._is_narrow
+        return is_wide and case.idle + case.connections <= self._most
 
     def port_of(self, case):
         """Where the case is asked."""
@@ -131,6 +138,9 @@ def _start_haproxy(backends, folder):
     place.mkdir()
     ports = free_ports(2)
     servers = "\n".join(f"    server s{it} 127.0.0.1:{it}" for it in backends)
-    text = HAPROXY.format(port=ports[0], logged=ports[1], servers=servers)
+    # It does not start with fewer files than two for each connection.
+    most = min(16384, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100) // 2)
+    text = HAPROXY.format(port=ports[0], logged=ports[1], servers=servers, most=most)
     (place / "proxy.conf").write_text(text)
-    return Proxy("haproxy", [program("haproxy"), "-db", "-f", "proxy.conf"], ports, place)
+    command = [program("haproxy"), "-db", "-f", "proxy.conf"]
+    return Proxy("haproxy", command, ports, place, most=most)
