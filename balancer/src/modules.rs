@@ -11,7 +11,7 @@ use crate::http::{limit_zone, listen, location, plain, rewrite, server, try_file
 use crate::logs::rows as logs;
 use crate::process::rows as process;
 use crate::upstream::protection::rows as protection;
-use crate::upstream::{check, dns, extensions, rows as upstream};
+use crate::upstream::{check, dns, extensions, rows as upstream, state};
 use crate::variable::rows as variable;
 
 use scope::SCOPE;
@@ -154,6 +154,8 @@ const LOCATION: &[&dyn Rows<LocationBlock>] = &[
 ];
 
 const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
+    &Table::new(upstream::SERVER_ROWS, |it| it),
+    &Table::new(state::rows::ROWS, |it| it),
     &Table::new(upstream::ROWS, |it| it),
     &Table::new(dns::rows::ROWS, |it: &mut upstream::Settings| &mut it.resolver),
     &Table::new(protection::ROWS, |it: &mut upstream::Settings| &mut it.protection),

@@ -158,6 +158,7 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
         Refused
     })?;
     background.spawn(upstream::resolve::follow(Arc::clone(&shared)));
+    background.spawn(upstream::state::follow(Arc::clone(&shared)));
     background.spawn(upstream::check::follow(Arc::clone(&shared)));
     if let Some(listener) = admin {
         background.spawn(admin::serve(listener, Arc::clone(&shared), token));

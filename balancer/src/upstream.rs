@@ -24,6 +24,7 @@ use self::probe::Probe;
 use self::protection::Protections;
 use self::roster::Roster;
 use self::standing::Watched;
+use self::state::State;
 use self::sticky::Sticky;
 
 pub mod backend;
@@ -46,6 +47,7 @@ pub mod resolve;
 mod roster;
 pub mod rows;
 pub mod standing;
+pub mod state;
 pub mod sticky;
 
 /// One `server` line and one of its addresses: what is asked of it, and who it is.
@@ -97,6 +99,8 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// What keeps it serving.
     pub protections: Protections,
+    /// The file that its servers stand in, `None` where that is the configuration.
+    pub(crate) state: Option<State>,
     /// How servers are asked for their load, `None` where the balancer answers for them.
     pub(crate) probe: ArcSwapOption<Probe>,
     /// Whether so few servers are usable that health is ignored.
@@ -152,6 +156,7 @@ impl Upstream {
             key: ArcSwapOption::new(plan.key.map(Arc::new)),
             sticky: plan.sticky,
             protections: plan.protections,
+            state: plan.state,
             probe: ArcSwapOption::new(plan.probe.map(Arc::new)),
             is_panicking: AtomicBool::new(false),
             is_stream: plan.is_stream,
@@ -180,6 +185,7 @@ impl Upstream {
             totals: Arc::default(),
             before: Vec::new(),
             protections: Protections::default(),
+            state: None,
             probe: None,
             seed: 0,
         })

@@ -51,7 +51,6 @@ pub(super) const ROWS: &[Row<MainBlock>] = &[
     row("proxy_ssl_session_reuse", TLS),
     row("http2_max_concurrent_streams", "HTTP/2 is not part of this version: remove the line"),
     row("grpc_pass", "gRPC is not part of this version"),
-    row("state", COMMERCIAL),
     row("ntlm", COMMERCIAL),
     row("status_zone", "the counters are shown by `--admin`"),
     row("api", "the counters are shown by `--admin`"),

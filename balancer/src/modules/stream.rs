@@ -7,7 +7,7 @@ use crate::http::{limit_conn, limit_zone, server};
 use crate::logs::rows as logs;
 use crate::stream::{EVERYWHERE, access, core, listen, proxy, set, ssl_preread};
 use crate::upstream::protection::rows as protection;
-use crate::upstream::{check, dns, rows as upstream};
+use crate::upstream::{check, dns, rows as upstream, state};
 use crate::variable::rows as variable;
 
 /// Settings that are handed on from `stream` to `server`.
@@ -175,6 +175,8 @@ pub(super) const SERVER: &[&dyn Rows<StreamServerBlock>] = &[
 
 /// Within an `upstream` of `stream`.
 pub(super) const UPSTREAM: &[&dyn Rows<upstream::Settings>] = &[
+    &Table::new(upstream::STREAM_SERVER_ROWS, |it| it),
+    &Table::new(state::rows::STREAM_ROWS, |it| it),
     &Table::new(upstream::STREAM_ROWS, |it| it),
     &Table::extension(protection::STREAM_ROWS, |it: &mut upstream::Settings| &mut it.protection),
     &Table::new(dns::rows::STREAM_UPSTREAM_ROWS, |it: &mut upstream::Settings| &mut it.resolver),

@@ -21,6 +21,7 @@ use crate::modules::stream::StreamBlock;
 use crate::modules::{self, HttpBlock, LocationBlock, MainBlock, Scope};
 use crate::process::rows::Settings;
 use crate::upstream::resolve::look_up_now;
+use crate::upstream::state;
 use crate::variable::Names;
 
 mod checks;
@@ -126,6 +127,11 @@ pub fn examine(paths: &Paths, globals: Option<&str>, is_strict: bool) -> Examine
     let mut main = MainBlock::default();
     reading.apply(Block::Main, &syntax.directives, modules::MAIN, &mut main);
     let Reading { mut problems, judgements, names, assigned, .. } = reading;
+    let http = main.http.iter_mut().flat_map(|it| &mut it.upstreams).map(|it| (it, false));
+    let stream = main.stream.iter_mut().flat_map(|it| &mut it.upstreams).map(|it| (it, true));
+    for (block, is_stream) in http.chain(stream) {
+        problems.extend(state::read(block, is_stream, &paths.prefix).err().unwrap_or_default());
+    }
     sort(&mut problems);
     let (includes, sources) = (syntax.includes, syntax.sources);
     Examined { problems, judgements, names, assigned, includes, main, sources }

@@ -9,7 +9,11 @@ use std::time::Duration;
 use policy::{Identity, Terms};
 
 use super::dns::Resolver;
+use super::resolve::Answers;
+use super::rows::{DEFAULT_PORT, Line};
 use super::{Address, Backend, Binding, Server};
+use crate::conf::address::Host;
+use crate::conf::{self, ConfError, Word};
 
 /// One `server` line: what is asked of it, and where it leads.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub struct Member {
     pub terms: Terms,
     /// Host and port as they are written, from which consistent hashing starts.
     pub line: String,
+    /// All words of the line after `server`; none of one that was not read.
+    pub words: Vec<String>,
     /// What binds requests to its servers.
     pub binding: Binding,
     /// Where it leads.
@@ -33,9 +39,53 @@ impl Member {
             number,
             terms: Terms::default(),
             line: address.to_string(),
+            words: Vec::new(),
             binding: Binding::default(),
             place: Place::Fixed(address),
         }
+    }
+
+    /// A `server` line, whose name leads where `answers` say unless `lookup` follows it.
+    pub fn of_line(
+        line: &Line,
+        lookup: Option<Arc<Lookup>>,
+        answers: &Answers,
+        is_stream: bool,
+    ) -> Result<Self, ConfError> {
+        let member = Self::of_address(&line.address, &line.word, lookup, answers, is_stream)?;
+        let (terms, words, binding) = (line.terms, line.words.clone(), line.binding.clone());
+        Ok(Self { terms, words, binding, ..member })
+    }
+
+    /// The address of a line, or of a `proxy_pass`; see [`Self::of_line`].
+    pub fn of_address(
+        address: &conf::address::Address,
+        word: &Word,
+        lookup: Option<Arc<Lookup>>,
+        answers: &Answers,
+        is_stream: bool,
+    ) -> Result<Self, ConfError> {
+        let has_port = address.ports.is_some() || matches!(address.host, Host::Unix(_));
+        if is_stream && !has_port {
+            return Err(word.refuse(format!("no port in upstream \"{word}\"")));
+        }
+        let port = address.port_or(DEFAULT_PORT);
+        let place = match &address.host {
+            Host::Any => return Err(word.refuse(format!("no host in upstream \"{word}\""))),
+            Host::Unix(path) => Place::Fixed(Address::Unix(path.into())),
+            Host::Ip(ip) => Place::Fixed(Address::Inet(SocketAddr::new(*ip, port))),
+            Host::Name(name) => {
+                let addresses = answers.get(name).filter(|_| lookup.is_none());
+                let spots = addresses.into_iter().flatten().map(|it| Spot::plain(*it, port));
+                Place::Named { name: name.clone(), port, spots: spots.collect(), lookup }
+            }
+        };
+        let line = match &address.host {
+            Host::Unix(path) => format!("unix:{path}"),
+            _ => word.trim_start_matches("http://").trim_end_matches(&address.uri).to_owned(),
+        };
+        let (terms, binding) = (Terms::default(), Binding::default());
+        Ok(Self { number: 0, terms, line, words: Vec::new(), binding, place })
     }
 }
 
@@ -160,7 +210,8 @@ mod tests {
         let spots = addresses.iter().map(|it| Spot::plain(it.parse().unwrap(), 80)).collect();
         let place = Place::Named { name: name.to_owned(), port: 80, spots, lookup: None };
         let (terms, binding) = (Terms::default(), Binding::default());
-        Member { number: 0, terms, line: format!("{name}:80"), binding, place }
+        let (line, words) = (format!("{name}:80"), Vec::new());
+        Member { number: 0, terms, line, words, binding, place }
     }
 
     fn names(servers: &[Server]) -> Vec<&str> {

@@ -9,6 +9,7 @@ use policy::Choice;
 use super::member::Member;
 use super::probe::Probe;
 use super::protection::Protections;
+use super::state::State;
 use super::sticky::Sticky;
 use super::{Server, check};
 use crate::http::variable::Template;
@@ -76,6 +77,8 @@ pub struct Plan {
     pub before: Vec<Server>,
     /// What keeps it serving, carried over as far as it stays what it was.
     pub protections: Protections,
+    /// The file that its servers stand in, `None` where that is the configuration.
+    pub state: Option<State>,
     /// How servers are asked for their load, `None` where the balancer answers for them.
     pub probe: Option<Probe>,
     /// Where the policy's chance begins.

@@ -56,7 +56,7 @@ pub fn look_up_now(names: BTreeSet<String>) -> Answers {
     asking.join().unwrap_or_default()
 }
 
-async fn look_up(names: BTreeSet<String>) -> Answers {
+pub(super) async fn look_up(names: BTreeSet<String>) -> Answers {
     let mut asked = JoinSet::new();
     let mut answers: Answers = names.iter().map(|it| (it.clone(), Vec::new())).collect();
     for name in names {
@@ -209,6 +209,7 @@ mod tests {
             number: 0,
             terms: Terms::default(),
             line: String::new(),
+            words: Vec::new(),
             binding: Binding::default(),
             place: Place::Named { name: String::new(), port: 0, spots: found, lookup: None },
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use policy::Terms;
 
 use super::member::{Known, Member, Place, Spot, servers};
-use super::{Address, Binding, Server, Upstream};
+use super::{Address, Binding, Server, Upstream, state};
 
 /// The lines of a group, and what was asked for since they were read.
 #[derive(Debug, Default)]
@@ -109,6 +109,12 @@ impl Edit {
         }
     }
 
+    /// What some policies do not support, as these terms have it.
+    fn asking(terms: &Terms) -> Self {
+        let (backup, slow_start) = (Some(terms.backup), Some(terms.slow_start));
+        Self { backup, slow_start, ..Self::default() }
+    }
+
     /// The parameters it turns on that some policies do not support.
     fn asks(&self) -> impl Iterator<Item = &'static str> {
         let backup = (self.backup == Some(true)).then_some("backup");
@@ -195,12 +201,7 @@ impl Upstream {
         terms: Terms,
         binding: Binding,
     ) -> Result<Server, Refused> {
-        let asked = Edit {
-            backup: Some(terms.backup),
-            slow_start: Some(terms.slow_start),
-            ..Edit::default()
-        };
-        self.check(&asked)?;
+        self.check(&Edit::asking(&terms))?;
         let mut roster = self.roster();
         if self.find(address).is_some() {
             return Err(Refused::Known);
@@ -212,7 +213,8 @@ impl Upstream {
             let number = roster.members.iter().map(|it| it.number + 1).max().unwrap_or(0);
             let line = address.to_string();
             let place = Place::Fixed(address.clone());
-            roster.members.push(Member { number, terms, line, binding, place });
+            let words = Vec::new();
+            roster.members.push(Member { number, terms, line, words, binding, place });
         }
         self.take_over(&roster);
         self.find(address).ok_or(Refused::Unknown)
@@ -245,6 +247,37 @@ impl Upstream {
         roster.edits.remove(address);
         self.take_over(&roster);
         Ok(())
+    }
+
+    /// Takes over other lines; what was asked for since those before were read is over.
+    pub(super) fn replace(&self, members: Vec<Member>) -> Result<(), Refused> {
+        for Member { terms, .. } in &members {
+            self.check(&Edit::asking(terms))?;
+        }
+        let mut roster = self.roster();
+        *roster = Roster::new(members);
+        self.take_over(&roster);
+        Ok(())
+    }
+
+    /// The lines that come to its servers, as a file holds them.
+    ///
+    /// What was asked of single addresses of a name does not stand in its line.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let roster = self.roster();
+        let line = |member: &Member| match &member.place {
+            Place::Fixed(address) => {
+                let (mut terms, mut binding) = (member.terms, member.binding.clone());
+                if let Some(edit) = roster.edits.get(address) {
+                    edit.apply(&mut terms, &mut binding);
+                }
+                state::line(&member.line, &terms, &binding)
+            }
+            Place::Named { .. } => {
+                state::written(&[&["server".to_owned()], member.words.as_slice()].concat())
+            }
+        };
+        roster.members.iter().map(line).collect()
     }
 
     /// The server of an address, `None` for one that is leaving.

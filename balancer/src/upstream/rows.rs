@@ -1,14 +1,16 @@
 //! The `upstream` block: its servers, its policy, its idle connections.
 
-use std::num::NonZeroU32;
+mod line;
+
 use std::ops::RangeInclusive;
 
 use policy::{Choice, Entry, Terms};
 
+pub use self::line::Line;
 use super::protection::Asked;
-use super::{Binding, Keepalive, dns, sticky};
-use crate::conf::address::{Address, Host, Purpose};
-use crate::conf::value::{Unit, number, size, time};
+use super::{Binding, Keepalive, dns, state, sticky};
+use crate::conf::address::{Address, Purpose};
+use crate::conf::value::{number, size};
 use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Span, Word};
 
 /// One `upstream` block.
@@ -20,6 +22,8 @@ pub struct Settings {
     pub close: Span,
     /// The `server` lines.
     pub servers: Vec<Line>,
+    /// The file that they stand in, where it is not the configuration.
+    pub state: Option<state::rows::Asked>,
     /// How requests are placed, `None` for nginx's default.
     pub method: Option<Method>,
     /// Of idle connections.
@@ -32,23 +36,6 @@ pub struct Settings {
     pub resolver: dns::rows::Settings,
     /// What keeps it serving.
     pub protection: Asked,
-}
-
-/// One `server` line.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// As it is written; a name is looked up later.
-    pub address: Address,
-    /// The address word.
-    pub word: Word,
-    /// Its parameters; the identity is set when the address is known.
-    pub terms: Terms,
-    /// Whether its name is followed.
-    pub resolve: bool,
-    /// Whose servers are looked for under its name.
-    pub service: Option<Word>,
-    /// What binds requests to it.
-    pub binding: Binding,
 }
 
 /// A policy, as a block asks for it.
@@ -74,14 +61,16 @@ pub(super) const fn method(name: &'static str, arguments: RangeInclusive<usize>)
     Row { name, within: UPSTREAM, arguments, effect: Effect::Add(Settings::method) }
 }
 
-/// Directives of `upstream`.
+/// `server` of `upstream`, which a file of its own may hold, too.
+pub const SERVER_ROWS: &[Row<Settings>] = &[Row {
+    name: "server",
+    within: UPSTREAM,
+    arguments: 1..=MANY,
+    effect: Effect::Add(Settings::server),
+}];
+
+/// The other directives of `upstream`.
 pub const ROWS: &[Row<Settings>] = &[
-    Row {
-        name: "server",
-        within: UPSTREAM,
-        arguments: 1..=MANY,
-        effect: Effect::Add(Settings::server),
-    },
     method("least_conn", 0..=0),
     method("ip_hash", 0..=0),
     Row {
@@ -141,14 +130,16 @@ const fn stream(name: &'static str, arguments: RangeInclusive<usize>) -> Row<Set
     Row { name, within: &[Block::StreamUpstream], arguments, effect }
 }
 
-/// Directives of `upstream` in `stream`: no idle connections, no `ip_hash`.
+/// As [`SERVER_ROWS`], in `stream`.
+pub const STREAM_SERVER_ROWS: &[Row<Settings>] = &[Row {
+    name: "server",
+    within: &[Block::StreamUpstream],
+    arguments: 1..=MANY,
+    effect: Effect::Add(Settings::stream_server),
+}];
+
+/// The other directives of `upstream` in `stream`: no idle connections, no `ip_hash`.
 pub const STREAM_ROWS: &[Row<Settings>] = &[
-    Row {
-        name: "server",
-        within: &[Block::StreamUpstream],
-        arguments: 1..=MANY,
-        effect: Effect::Add(Settings::stream_server),
-    },
     stream("least_conn", 0..=0),
     stream("hash", 1..=2),
     stream("random", 0..=2),
@@ -172,6 +163,7 @@ impl Settings {
             name,
             close,
             servers,
+            state: None,
             method,
             keepalive,
             sticky,
@@ -183,6 +175,12 @@ impl Settings {
 
     /// The check nginx makes at the end of the block.
     pub fn check(&self) -> Result<(), ConfError> {
+        if self.state.is_some() {
+            // They are looked for there, and may come later.
+            return self.servers.first().map_or(Ok(()), |it| {
+                Err(it.word.refuse("\"server\" may not stand beside \"state\" in upstream"))
+            });
+        }
         if self.servers.is_empty() {
             return Err(ConfError::new("no servers are inside upstream", self.close.clone()));
         }
@@ -200,7 +198,8 @@ impl Settings {
             .map_err(|it| word.refuse(format!("{it} in upstream \"{word}\"")))?;
         let (terms, word) = (Terms::default(), word.clone());
         let (service, binding) = (None, Binding::default());
-        let mut line = Line { address, word, terms, resolve: false, service, binding };
+        let words = directive.arguments().iter().map(|it| it.to_string()).collect();
+        let mut line = Line { address, word, words, terms, resolve: false, service, binding };
         for parameter in &directive.arguments()[1..] {
             line.parameter(parameter)?;
             let name = parameter.split_once('=').map_or(&**parameter, |(name, _)| name);
@@ -295,77 +294,6 @@ impl Settings {
     }
 }
 
-impl Line {
-    fn parameter(&mut self, word: &Word) -> Result<(), ConfError> {
-        let (name, value) = word.split_once('=').map_or((&**word, None), |(a, b)| (a, Some(b)));
-        let refuse = || word.invalid_parameter();
-        let count = |value| number(value).and_then(|it| u32::try_from(it).ok());
-        let terms = &mut self.terms;
-        match (name, value) {
-            ("weight", Some(value)) => {
-                terms.weight = count(value).and_then(NonZeroU32::new).ok_or_else(refuse)?;
-            }
-            ("max_fails", Some(value)) => {
-                terms.max_fails = NonZeroU32::new(count(value).ok_or_else(refuse)?);
-            }
-            ("fail_timeout", Some(value)) => {
-                terms.fail_timeout = time(value, Unit::Seconds).ok_or_else(refuse)?;
-            }
-            ("max_conns", Some(value)) => {
-                terms.max_conns = NonZeroU32::new(count(value).ok_or_else(refuse)?);
-            }
-            ("backup", None) => terms.backup = true,
-            ("down", None) => terms.down = true,
-            ("resolve", None) => self.resolve = true,
-            ("service", Some("")) => return Err(word.refuse("service is empty")),
-            ("service", Some(value)) => {
-                self.service = Some(word.with_bytes(value.as_bytes()));
-            }
-            ("drain", None) => self.binding.drain = true,
-            ("route", Some(value)) if (1..=LONGEST_ROUTE).contains(&value.len()) => {
-                self.binding.route = Some(value.into());
-            }
-            ("slow_start", Some(value)) => {
-                let window = time(value, Unit::Seconds).ok_or_else(refuse)?;
-                terms.slow_start = Some(window).filter(|it| !it.is_zero());
-            }
-            _ => return Err(refuse()),
-        }
-        Ok(())
-    }
-}
-
-impl Line {
-    /// What a service and its name have to be.
-    ///
-    /// Source: nginx `ngx_http_upstream.c`, `ngx_http_upstream_server`.
-    fn check(&self) -> Result<(), ConfError> {
-        let word = &self.word;
-        if self.service.is_none() {
-            return Ok(());
-        }
-        let refuse = |what: &str| Err(word.refuse(format!("service upstream \"{word}\" {what}")));
-        match &self.address {
-            it if it.ports.is_some() => refuse("may not have port"),
-            it if !matches!(it.host, Host::Name(_)) => refuse("requires domain name"),
-            _ if !self.resolve => refuse("requires \"resolve\" parameter"),
-            _ => Ok(()),
-        }
-    }
-
-    /// The name that is followed, and the whole name of its service.
-    ///
-    /// Source: nginx `ngx_resolver.c`, `ngx_resolve_name`.
-    #[must_use]
-    pub fn followed(&self) -> Option<(&str, Option<String>)> {
-        let Host::Name(name) = &self.address.host else { return None };
-        let service = self.service.as_ref().map(|it| {
-            if it.contains('.') { format!("{it}.{name}") } else { format!("_{it}._tcp.{name}") }
-        });
-        self.resolve.then_some((name, service))
-    }
-}
-
 /// The port of a server that names none.
 pub const DEFAULT_PORT: u16 = 80;
 
@@ -392,6 +320,7 @@ fn zone(settings: &mut Settings, directive: &Directive) -> Result<(), ConfError>
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::time::Duration;
 
     use policy::CATALOG;
@@ -404,7 +333,7 @@ mod tests {
         let block = directive(&format!("upstream u {{ {text} }}"));
         let mut settings = Settings::new(block.words[1].clone(), block.close.clone());
         for line in block.children() {
-            let rows = ROWS.iter().chain(crate::upstream::extensions::ROWS);
+            let rows = SERVER_ROWS.iter().chain(ROWS).chain(crate::upstream::extensions::ROWS);
             let row = rows.clone().find(|it| *line.name() == *it.name).unwrap();
             match row.effect {
                 Effect::Add(set) | Effect::Set(set) => set(&mut settings, line)?,

@@ -39,6 +39,7 @@ mod signal;
 mod silence;
 mod sinkhole;
 mod smuggle;
+mod state;
 mod sockets;
 mod sticky;
 mod stream;

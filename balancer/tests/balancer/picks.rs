@@ -122,6 +122,7 @@ fn live(entry: &Entry, terms: &[Terms], seed: u64) -> Upstream {
         totals: Arc::default(),
         before: Vec::new(),
         protections: Protections::default(),
+        state: None,
         probe: None,
         seed,
     })

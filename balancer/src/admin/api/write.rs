@@ -1,6 +1,7 @@
 //! Changes of a group that serves: servers come, change and go, and another policy takes over.
 //!
-//! What is changed here holds until the configuration is read again.
+//! What is changed here holds until the configuration is read again, except servers of a group with
+//! `state`.
 //!
 //! Source: `nginx.org`, `yaml/nginx_api.yaml`, version 9. The policy is an extension.
 
@@ -14,6 +15,7 @@ use super::line::Line;
 use super::refusal::Refusal;
 use super::{VERSION, shape, words};
 use crate::admin::view::{Group, Server, State, View};
+use crate::conf::error::os_text;
 use crate::engine::Shared;
 use crate::upstream::{Binding, Upstream};
 
@@ -67,6 +69,7 @@ fn add(shared: &Shared, path: &str, group: &Upstream, line: &Line) -> Result<Don
     let (mut terms, mut binding) = (Terms::default(), Binding::default());
     line.edit.apply(&mut terms, &mut binding);
     let id = group.add(&address, terms, binding)?.backend.id();
+    keep(group);
     let json = shown(shared, group, |it| server(it, id));
     let location = Some(format!("/api/{}/{id}", path.trim_end_matches('/')));
     Ok(Done { status: StatusCode::CREATED, json, location })
@@ -78,17 +81,27 @@ fn edit(shared: &Shared, group: &Upstream, id: &str, line: &Line) -> Result<Done
     }
     let (id, address) = numbered(group, id)?;
     group.edit(&address, &line.edit)?;
+    keep(group);
     Ok(done(shown(shared, group, |it| server(it, id))))
 }
 
 fn remove(shared: &Shared, group: &Upstream, id: &str) -> Result<Done, Refusal> {
     group.remove(&numbered(group, id)?.1)?;
+    keep(group);
     Ok(done(shown(shared, group, |it| {
         // One that only finishes what it has is shown, but belongs to the group no more.
         let stays =
             |one: &&Server| one.state != State::Draining || group.numbered(one.id).is_some();
         it.servers.iter().filter(stays).map(|one| shape::server(it, one)).collect()
     })))
+}
+
+/// Has the file of a group follow a change, which stands in any case.
+fn keep(group: &Upstream) {
+    if let Err(error) = group.keep() {
+        let (upstream, why) = (&group.name, os_text(&error));
+        tracing::error!(severity = "crit", %upstream, "The state of {upstream} is not kept {why}");
+    }
 }
 
 fn set_policy(shared: &Shared, group: &Upstream, body: &[u8]) -> Result<Done, Refusal> {

@@ -1,10 +1,9 @@
 //! Groups: those with a block, and those a `proxy_pass` to a plain host implies.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use policy::{Choice, Terms};
+use policy::Choice;
 
 use super::resolvers::Resolvers;
 use crate::conf::address::{Address, Host};
@@ -14,13 +13,14 @@ use crate::http::proxy_pass::dynamic::Directory;
 use crate::http::proxy_pass::rows::Target;
 use crate::http::variable::compile;
 use crate::snapshot::Snapshot;
-use crate::upstream::member::{Lookup, Member, Place, Spot};
+use crate::upstream::member::{Lookup, Member, Place};
 use crate::upstream::probe::Probe;
 use crate::upstream::protection::Protections;
 use crate::upstream::resolve::Answers;
-use crate::upstream::rows::{DEFAULT_PORT, Line, Settings};
+use crate::upstream::rows::{Line, Settings};
+use crate::upstream::state::State;
 use crate::upstream::sticky::How;
-use crate::upstream::{self, Binding, Keepalive, Plan, Upstream, default_choices, dns};
+use crate::upstream::{Keepalive, Plan, Upstream, default_choices, dns};
 use crate::variable::Names;
 
 /// The groups of a configuration, as far as they have been asked for.
@@ -128,7 +128,7 @@ impl<'a> Groups<'a> {
         if let Some(group) = implicit.iter().find(|it| it.name.eq_ignore_ascii_case(&name)) {
             return Ok(Arc::clone(group));
         }
-        let member = self.member(&target.address, &target.word, Terms::default(), None)?;
+        let member = self.member(&target.address, &target.word, None)?;
         let plan = self.plan(name, default_choices(), Keepalive::NONE);
         Ok(self.add(plan, vec![member]))
     }
@@ -144,9 +144,9 @@ impl<'a> Groups<'a> {
         let mut members = Vec::new();
         for line in &block.servers {
             let lookup = self.lookup(block, line)?;
-            let mut member = self.member(&line.address, &line.word, line.terms, lookup)?;
-            member.binding.clone_from(&line.binding);
-            members.push(member);
+            let member = self.member(&line.address, &line.word, lookup)?;
+            let (terms, words, binding) = (line.terms, line.words.clone(), line.binding.clone());
+            members.push(Member { terms, words, binding, ..member });
         }
         let name = block.name.to_string();
         let keepalive = if self.is_stream { Keepalive::NONE } else { block.keepalive };
@@ -171,6 +171,7 @@ impl<'a> Groups<'a> {
                 _ => None,
             },
             protections: Protections { asked: block.protection, ..Protections::default() },
+            state: State::of(block, self.is_stream),
             probe: method.and_then(|it| {
                 let uri = it.words.iter().find_map(|it| it.strip_prefix("uri="))?;
                 it.entry.needs.probes.then(|| Probe::new(&block.name, uri))
@@ -195,6 +196,7 @@ impl<'a> Groups<'a> {
             totals: Arc::default(),
             before: Vec::new(),
             protections: Protections::default(),
+            state: None,
             probe: None,
             seed: seed(),
         }
@@ -233,36 +235,15 @@ impl<'a> Groups<'a> {
         &mut self,
         address: &Address,
         word: &Word,
-        terms: Terms,
         lookup: Option<Arc<Lookup>>,
     ) -> Result<Member, ConfError> {
-        let has_port = address.ports.is_some() || matches!(address.host, Host::Unix(_));
-        if self.is_stream && !has_port {
-            return Err(word.refuse(format!("no port in upstream \"{word}\"")));
+        let member = Member::of_address(address, word, lookup, self.answers, self.is_stream)?;
+        if let Place::Named { spots, lookup: None, .. } = &member.place
+            && spots.is_empty()
+        {
+            self.unresolved_name(word)?;
         }
-        let port = address.port_or(DEFAULT_PORT);
-        let line = match &address.host {
-            Host::Any => return Err(word.refuse(format!("no host in upstream \"{word}\""))),
-            Host::Unix(path) => format!("unix:{path}"),
-            Host::Ip(_) | Host::Name(_) => {
-                word.trim_start_matches("http://").trim_end_matches(&address.uri).to_owned()
-            }
-        };
-        let place = match &address.host {
-            Host::Unix(path) => Place::Fixed(upstream::Address::Unix(path.into())),
-            Host::Ip(ip) => Place::Fixed(upstream::Address::Inet(SocketAddr::new(*ip, port))),
-            Host::Name(name) => {
-                let addresses = self.answers.get(name).filter(|_| lookup.is_none());
-                let spots = addresses.into_iter().flatten().map(|it| Spot::plain(*it, port));
-                let spots: Vec<_> = spots.collect();
-                if spots.is_empty() && lookup.is_none() {
-                    self.unresolved_name(word)?;
-                }
-                Place::Named { name: name.clone(), port, spots, lookup }
-            }
-            Host::Any => unreachable!("refused above"),
-        };
-        Ok(Member { number: 0, terms, line, binding: Binding::default(), place })
+        Ok(member)
     }
 
     /// How the name of a line is followed.
