@@ -1,7 +1,7 @@
 //! The head of an upstream's answer: parsed, checked, and turned into how its body ends.
 
 use crate::engine::h1::body::{self, Framing};
-use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece, lists};
+use crate::engine::h1::field::{self, Ending, Field, Line, Name, Piece};
 use crate::engine::h1::hop;
 use crate::engine::h1::request::Progress;
 
@@ -74,6 +74,10 @@ impl Response {
 
     /// Reads on in `buffer`, which holds all bytes of the answer that have arrived.
     pub fn parse(&mut self, buffer: &[u8]) -> Result<Progress, BadResponse> {
+        // Asked before anything can have come, too.
+        if buffer.is_empty() && !self.done {
+            return Ok(Progress::Partial);
+        }
         if !self.status_line && !buffer.iter().zip(b"HTTP/").all(|(a, b)| a == b) {
             return Err(BadResponse::NO_HEAD);
         }
@@ -145,9 +149,10 @@ impl Response {
                 return Err(BadResponse("upstream sent unknown \"Transfer-Encoding\""));
             }
             Name::Connection => {
-                self.connection_close |= lists(value, "close");
-                self.connection_keep_alive |= lists(value, "keep-alive");
-                self.names_fields |= hop::names_some(value);
+                let options = hop::Options::of(value);
+                self.connection_close |= options.close;
+                self.connection_keep_alive |= options.keep_alive;
+                self.names_fields |= options.names_fields;
             }
             // nginx keeps the first of these and drops the rest.
             Name::Date
