@@ -139,11 +139,7 @@ pub fn route<'a>(
             location = &server.locations[*within];
             exchange.location = Some(*within);
         }
-        let length = exchange.request.content_length;
-        if let Some(length) = length.filter(|it| location.core.refuses_body(*it)) {
-            let text = format!("client intended to send too large body: {length} bytes");
-            logs::note(Level::Error, exchange, &text, "");
-            exchange.drop_body();
+        if refuses_body(exchange, location) {
             return (location, Some(Action::Status(413)));
         }
         if let Content::Slash(target) = &location.content {
@@ -166,6 +162,18 @@ pub fn route<'a>(
             return (location, Some(Action::Status(500)));
         }
     }
+}
+
+/// Whether a body is too long for a location, which is told, and the request has none from then on.
+/// The length of one that comes in chunks is known when it has been read.
+pub fn refuses_body(exchange: &mut Exchange, location: &Location) -> bool {
+    let read = exchange.spooled.as_ref().map(|it| it.length).or(exchange.held);
+    let length = exchange.request.content_length.or(read.filter(|_| exchange.request.chunked));
+    let Some(length) = length.filter(|it| location.core.refuses_body(*it)) else { return false };
+    let text = format!("client intended to send too large body: {length} bytes");
+    logs::note(Level::Error, exchange, &text, "");
+    exchange.drop_body();
+    true
 }
 
 /// What the location of an admitted request does with it.

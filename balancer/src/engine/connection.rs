@@ -158,7 +158,7 @@ pub(super) struct Connection<'a> {
     /// How it ends.
     pub(super) closing: Closing,
     /// Whether its small packets wait for no other.
-    sends_at_once: bool,
+    pub(super) sends_at_once: bool,
     /// That of the configuration it was accepted under.
     generation: u64,
     /// The configuration in force when it was last looked for: the newest one that listens on the
@@ -327,15 +327,6 @@ impl Connection<'_> {
         server.counters.observe(exchange);
         logs::access(exchange, location);
         after
-    }
-
-    /// Has small packets wait for others or not, as the location says.
-    pub(super) fn follow_delay(&mut self, location: &Location) {
-        let wanted = location.core.sends_at_once;
-        if std::mem::replace(&mut self.sends_at_once, wanted) != wanted {
-            // A socket that refuses it is broken, as its use will tell.
-            let _ = self.stream.send_at_once(wanted);
-        }
     }
 
     /// Whether the limits of the location allow another request after this one.

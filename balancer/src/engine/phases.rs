@@ -1,14 +1,17 @@
 //! The phases of a request, in nginx's order, until it is answered.
 
 use crate::engine::admit::Admitted;
+use crate::engine::answer::body_framing;
 use crate::engine::clock;
 use crate::engine::connection::{After, Connection, Outcome};
 use crate::engine::exchange::Exchange;
 use crate::engine::file::{self, Found};
+use crate::engine::h1::body::Framing;
 use crate::engine::mirror;
 use crate::http::error_page::Target;
 use crate::http::location::Location;
 use crate::http::server::Server;
+use crate::http::variable::Template;
 use crate::http::{self, Action, Entry};
 use crate::logs::{self, Level};
 
@@ -37,7 +40,11 @@ impl Connection<'_> {
         let mut entry = Entry::Server;
         let (mut location, mut action) = match refused {
             Some(action) => (&server.fallback, Some(action)),
-            None => http::route(exchange, server, entry),
+            None => match self.read_early(exchange, server).await {
+                Ok(()) => http::route(exchange, server, entry),
+                Err(Outcome::Answer(action)) => (&server.fallback, Some(action)),
+                Err(Outcome::Over(after)) => return (&server.fallback, after),
+            },
         };
         loop {
             self.idle_timeout = location.core.keepalive_timeout.unwrap_or_default();
@@ -137,6 +144,36 @@ impl Connection<'_> {
                 action = Some(Action::Status(500));
             }
         }
+    }
+
+    /// Has small packets wait for others or not, as the location says.
+    fn follow_delay(&mut self, location: &Location) {
+        let wanted = location.core.sends_at_once;
+        if std::mem::replace(&mut self.sends_at_once, wanted) != wanted {
+            // A socket that refuses it is broken, as its use will tell.
+            let _ = self.stream.send_at_once(wanted);
+        }
+    }
+
+    /// Reads the body of a request whose server wants it read before anything else.
+    ///
+    /// Source: nginx's documentation of `client_body_early_read`.
+    async fn read_early<'s>(
+        &mut self,
+        exchange: &mut Exchange,
+        server: &Server,
+    ) -> Result<(), Outcome<'s>> {
+        let is_true = |it: &Template| !matches!(it.value(exchange).as_slice(), b"" | b"0");
+        let framing = body_framing(exchange);
+        if matches!(framing, Framing::Empty) || !server.reads_early.iter().any(is_true) {
+            return Ok(());
+        }
+        if http::refuses_body(exchange, &server.fallback) {
+            return Err(Outcome::Answer(Action::Status(413)));
+        }
+        self.invite(exchange, &server.fallback).await;
+        let held = self.hold(exchange, &server.fallback, framing).await;
+        held.map_err(|abort| Self::abort(exchange, abort))
     }
 
     /// Asks the guards, tries files, shows the request to mirrors, and finds what is sent.

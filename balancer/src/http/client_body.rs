@@ -1,4 +1,5 @@
 //! `client_body_temp_path`, `client_body_in_file_only`: in which files are bodies of requests held?
+//! `client_body_early_read`: which of them are read before anything is done with a request?
 //!
 //! Source: nginx `ngx_http_core_module.c`, and `ngx_file.c`, `ngx_conf_set_path_slot`.
 
@@ -6,9 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::conf::value::number;
-use crate::conf::{ConfError, Directive, Effect, Row};
+use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Word};
+use crate::engine::exchange::Exchange;
 use crate::engine::spool::Folder;
+use crate::http::variable::{Template, compile};
 use crate::http::{EVERYWHERE, put};
+use crate::variable::Names;
 
 /// Which bodies are held in files, and what becomes of these.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -27,6 +31,7 @@ enum Which {
 pub struct Settings {
     path: Option<(Arc<PathBuf>, Vec<usize>)>,
     which: Option<Which>,
+    early: Option<Vec<Word>>,
 }
 
 /// Directives of `http`, `server` and `location`.
@@ -46,6 +51,15 @@ pub const ROWS: &[Row<Settings>] = &[
             put(&mut it.which, directive.choice(&words))
         }),
     },
+    Row {
+        name: "client_body_early_read",
+        within: &[Block::Http, Block::Server],
+        arguments: 1..=MANY,
+        effect: Effect::Set(|it, directive| {
+            it.early = Some(directive.arguments().to_vec());
+            Ok(())
+        }),
+    },
 ];
 
 impl Settings {
@@ -62,7 +76,16 @@ impl Settings {
     /// Fills what this block leaves open.
     #[must_use]
     pub fn within(self, outer: &Self) -> Self {
-        Self { path: self.path.or_else(|| outer.path.clone()), which: self.which.or(outer.which) }
+        Self {
+            path: self.path.or_else(|| outer.path.clone()),
+            which: self.which.or(outer.which),
+            early: self.early.or_else(|| outer.early.clone()),
+        }
+    }
+
+    /// The texts of which one has to be true for a body to be read early.
+    pub fn early(&self, names: &Names<Exchange>) -> Result<Vec<Template>, ConfError> {
+        self.early.iter().flatten().map(|it| compile(it, names)).collect()
     }
 
     /// What a request needs; the folder is yet to be found.

@@ -15,6 +15,7 @@ use crate::http::location::{Location, Locations};
 use crate::http::name_table::NameTable;
 use crate::http::put;
 use crate::http::rewrite::Op;
+use crate::http::variable::Template;
 use crate::regex::Regex;
 use crate::upstream::backend::{Durations, add};
 use crate::variable::{Definitions, Scratch};
@@ -273,6 +274,8 @@ pub struct Server {
     pub named: HashMap<Vec<u8>, usize>,
     /// What is done where no location matches.
     pub fallback: Location,
+    /// `client_body_early_read`: a body is read first where one of these is true.
+    pub reads_early: Vec<Template>,
     /// `rewrite`, `set`, `if`, `return`, `break` of the server itself.
     pub rewrite: Vec<Op>,
     /// How variables of the configuration are worked out.

@@ -16,7 +16,8 @@ use crate::variable::has_variables;
 /// What a block says of its logs.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    access: Option<Vec<AccessLine>>,
+    /// `access_log` lines, and whether one of them is `off`: that counts alone.
+    access: Option<(Vec<AccessLine>, bool)>,
     /// `open_log_file_cache`, that of `off` keeps none.
     cache: Option<Keeping>,
     /// `error_log` lines; without any, those of the enclosing block count.
@@ -245,16 +246,15 @@ impl Settings {
 
     /// The access logs; `None` when no block says a word of them, and then nginx's default counts.
     pub fn access(&self) -> Option<&[AccessLine]> {
-        self.access.as_deref()
+        self.access.as_ref().map(|(lines, is_off)| if *is_off { &[] } else { lines.as_slice() })
     }
 
     /// Source: nginx `ngx_http_log_module.c`, `ngx_http_log_set_log`.
     fn access_log(&mut self, directive: &Directive) -> Result<(), ConfError> {
-        let lines = self.access.get_or_insert_default();
-        let path = directive.text();
-        let rest = &directive.arguments()[1..];
+        let (lines, is_off) = self.access.get_or_insert_default();
+        let (path, rest) = (directive.text(), &directive.arguments()[1..]);
         if *path == "off" {
-            lines.clear();
+            *is_off = true;
             return rest.first().map_or(Ok(()), |it| Err(it.invalid_parameter()));
         }
         let peer = path.strip_prefix("syslog:").map(Peer::parse).transpose();
@@ -433,6 +433,7 @@ mod tests {
         assert_eq!(lines(Settings::default()), Some(1));
         let mut off = Settings::default();
         off.access_log(&directive("access_log off;")).unwrap();
+        off.access_log(&directive("access_log b;")).unwrap();
         assert_eq!(lines(off), Some(0));
     }
 

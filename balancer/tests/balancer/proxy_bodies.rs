@@ -203,3 +203,49 @@ fn large_bodies_are_held_in_the_folder_that_is_named() {
     fs::remove_dir_all(&folder).unwrap();
     assert!(is_there, "{}", answer.text());
 }
+
+#[test]
+fn a_body_is_read_before_the_rewrite_lines_where_a_server_wants_it() {
+    let origin = Origin::start(|seen, stream| {
+        let body = String::from_utf8_lossy(&seen.body);
+        text(stream, &format!("{} {body}", seen.path()))
+    });
+    let balancer = Balancer::start(&format!(
+        "server {{ listen 127.0.0.1:PORT; client_body_early_read $arg_on 0; client_max_body_size 256;
+         location / {{ return 200 [$request_body]; }}
+         location /less {{ client_max_body_size 10; return 200 [$request_body]; }}
+         location /more {{ client_max_body_size 1m; return 200 [$request_body]; }}
+         location /led {{ rewrite ^ /?; }}
+         location /passed {{ if ($request_body = no) {{ return 403 forbidden; }} proxy_pass http://{}; }} }}",
+        origin.name()
+    ));
+    let posted = |path: &str, body: &str| balancer.client().post(path, body).text().to_owned();
+    assert_eq!(posted("/", "abc"), "[]");
+    assert_eq!(posted("/?on=0", "abc"), "[]");
+    assert_eq!(posted("/?on=1", "abc"), "[abc]");
+    assert_eq!(posted("/?on=1", ""), "[]");
+    assert_eq!(posted("/led?on=1", "abc"), "[abc]");
+    assert_eq!(posted("/passed?on=1", "abc"), "/passed?on=1 abc");
+    assert_eq!(posted("/passed?on=1", "no"), "forbidden");
+    // The server's limit holds first, the location's for what is within it.
+    assert!(posted("/more?on=1", &body(300)).contains("413 Request Entity Too Large"));
+    assert!(posted("/less?on=1", &body(11)).contains("413 Request Entity Too Large"));
+    let mut client = balancer.client();
+    let chunk = "POST /less?on=1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n";
+    client.send(chunk);
+    assert_eq!(client.answer().status, 413);
+    // Who asks first is invited only to send what will be read, and what follows is a request.
+    let mut client = balancer.client();
+    client.send(
+        "POST /?on=1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    );
+    assert_eq!(client.answer().status, 100);
+    client.send("abGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().text(), "[ab]");
+    assert_eq!(client.answer().text(), "[]");
+    let mut client = balancer.client();
+    client.send(
+        "POST /?on=1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 999\r\n\r\n",
+    );
+    assert_eq!(client.answer().status, 413);
+}

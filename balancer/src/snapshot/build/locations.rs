@@ -137,10 +137,22 @@ impl<'a> Compiler<'a> {
                 named.entry(name).or_insert(at);
             }
         }
+        let reads_early = scope.client_body.early(self.names);
+        let reads_early = self.kept(reads_early).unwrap_or_default();
         let name = block.names.first();
         let counters = self.counters(&name);
         let definitions = Arc::clone(&self.definitions);
-        Server { name, locations, tree, named, fallback, rewrite, definitions, counters }
+        Server {
+            name,
+            locations,
+            tree,
+            named,
+            fallback,
+            reads_early,
+            rewrite,
+            definitions,
+            counters,
+        }
     }
 
     /// nginx merges settings, and sees what does not fit together, at the end of `http`.

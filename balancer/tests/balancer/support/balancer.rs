@@ -57,6 +57,8 @@ impl Balancer {
     fn try_start(workers: u32, http: &str, token: Option<&str>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let (port, admin) = (free_port(), free_port());
+        // Where access logs go of which a test says nothing.
+        fs::create_dir(folder.path().join("logs")).unwrap();
         let stderr = File::create(folder.path().join("stderr")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_balancer"));
         command.arg("-c").arg("nginx.conf").arg("-p").arg(folder.path());
@@ -214,8 +216,9 @@ impl Drop for Balancer {
 
 fn configuration(workers: u32, port: u16, http: &str) -> String {
     let http = http.replace("PORT", &port.to_string());
+    let silent = if http.contains("access_log") { "" } else { "access_log off;" };
     let events = if http.contains("events {") { "" } else { "events {}" };
     format!(
-        "worker_processes {workers};\npid nginx.pid;\nerror_log error.log info;\n{events}\nhttp {{\naccess_log off;\n{http}\n}}\n"
+        "worker_processes {workers};\npid nginx.pid;\nerror_log error.log info;\n{events}\nhttp {{\n{silent}\n{http}\n}}\n"
     )
 }
