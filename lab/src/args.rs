@@ -6,11 +6,14 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    cost::{self, Cost},
     load::{self, Load},
     questions::{self, Lang, Questions},
     report,
     shop::{self, Data, Seed},
-    up, with_data,
+    up,
+    whatif::agreement,
+    with_data,
 };
 
 mod capacity;
@@ -99,6 +102,29 @@ enum Subject {
     },
     /// Predicts what other policies would have done with recorded requests, and tries the best
     Whatif(Box<whatif::Asked>),
+    /// Predicts what an experiment has measured from its arrivals alone, and says how far off that is
+    Agree {
+        /// A folder that `lab experiment` has kept
+        folder: PathBuf,
+        /// Keeps both in this folder, for `lab report`
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Measures what a pick costs, and fails when that is more than it may
+    Cost {
+        /// Ids of policies [default: all]
+        #[arg(long)]
+        policy: Vec<String>,
+        /// Lengths of lists, picked from by one thread
+        #[arg(long, value_delimiter = ',', default_value = "3,10,100,1000")]
+        servers: Vec<u32>,
+        /// Threads that pick from one list of a hundred servers
+        #[arg(long, value_delimiter = ',', default_value = "2,4,8,16")]
+        threads: Vec<u32>,
+        /// Keeps the table in this file; `cost.csv` in a folder is shown by `lab report`
+        #[arg(long)]
+        csv: Option<PathBuf>,
+    },
     /// Loads the shop stage by stage, with more replicas or more users, and says what it carried
     Capacity(capacity::Capacity),
     /// Has MariaDB, Redis, a replica and the network fail under orders, and compares the books
@@ -143,6 +169,11 @@ impl Args {
                 questions::run(&asked, out)
             }
             Subject::Whatif(it) => it.run(out),
+            Subject::Agree { folder, out: kept } => agreement::run(&folder, kept.as_deref(), out),
+            Subject::Cost { policy, servers, threads, csv } => {
+                let cost = Cost { policies: policy, servers, threads, picks: 20_000, csv };
+                cost::run(&cost, out)
+            }
             Subject::Capacity(it) => it.run(out),
             Subject::Faults(it) => it.run(out),
             Subject::Report { sources, compare, out: page } => {

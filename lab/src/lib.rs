@@ -6,11 +6,13 @@
 //! [`faults`] has its parts fail, and the [`wire`]s between them. [`simulate`] compares policies in a
 //! model, [`sim`], by a [`scenario`]; [`stats`] says how sure it is and [`record`] keeps what was seen, of
 //! which [`report`] makes a page. [`questions`] runs and answers the nine questions of the lab;
-//! [`whatif`] predicts what another policy would have done with what was seen.
+//! [`whatif`] predicts what another policy would have done with what was seen, and [`cost`] measures
+//! what a pick takes.
 
 pub mod args;
 pub mod capacity;
 pub mod configs;
+pub mod cost;
 pub mod csv;
 pub mod data_services;
 pub mod experiment;

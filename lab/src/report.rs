@@ -3,7 +3,10 @@
 //! The same folders give the same bytes. Every number comes from `raw.csv` and its neighbours, and two
 //! policies are ranked only when the interval of their difference excludes 0.
 
+mod agreement;
+mod changes;
 pub(crate) mod compare;
+mod herding;
 mod locust;
 pub(crate) mod number;
 pub(crate) mod plot;
@@ -21,9 +24,12 @@ use askama::Template;
 use self::{
     compare::{COMPARED, Pair},
     number::Unit,
-    section::Section,
+    section::{Section, Table},
 };
-use crate::record::{About, Record};
+use crate::{
+    csv,
+    record::{About, Record},
+};
 
 /// The page of one campaign or of several beside each other.
 #[derive(Template)]
@@ -32,6 +38,8 @@ struct Page {
     title: String,
     campaigns: Vec<About>,
     sections: Vec<Section>,
+    /// What picks cost, where `lab cost` has kept that beside.
+    costs: Vec<Table>,
     /// Names of the text files beside the page.
     files: Vec<String>,
 }
@@ -94,7 +102,13 @@ pub fn make(sources: &[PathBuf], compare: bool) -> Result<String> {
     } else {
         Vec::new()
     };
-    Ok(Page { title, campaigns, sections, files }.render()?)
+    let costs = sources.iter().filter_map(|it| cost(&it.join("cost.csv"))).collect();
+    Ok(Page { title, campaigns, sections, costs, files }.render()?)
+}
+
+fn cost(path: &Path) -> Option<Table> {
+    let mut rows = csv::records(&fs::read_to_string(path).ok()?).into_iter();
+    Some(Table { heading: rows.next()?, rows: rows.collect() })
 }
 
 /// What a source is called, without the folders above it.
@@ -190,6 +204,9 @@ mod tests {
         assert!(page.contains("Turns &#60;or&#62; the shortest queue"), "{page}");
         assert!(page.contains("seed"));
 
+        fs::write(record.join("cost.csv"), "policy,3 servers\njsq,17\n").unwrap();
+        let page = make(slice::from_ref(&record), false).unwrap();
+        assert!(page.contains("<th scope=\"row\">jsq</th><td>17</td>"), "{page}");
         run(slice::from_ref(&record), false, None, &mut io::sink()).unwrap();
         assert_eq!(fs::read_to_string(record.join("report.html")).unwrap(), page);
     }

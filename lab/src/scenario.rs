@@ -55,6 +55,9 @@ pub struct Scenario {
     pub zipf: f64,
     /// Balancers, each with a policy of its own.
     pub balancers: u32,
+    /// Numbers of balancers to try in the place of `balancers`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sweep: Vec<u32>,
     /// Which balancer a request comes to: `random`, `turns` or `client`.
     pub split: String,
     /// What balancers see: `own`, `shared`, `periodic:T`, `individual:T`, `age:T` or `response`.
@@ -121,6 +124,7 @@ impl Default for Scenario {
             keys: 1000,
             zipf: 0.0,
             balancers: 1,
+            sweep: Vec::new(),
             split: "random".to_owned(),
             view: "own".to_owned(),
             max_conns: None,
@@ -158,8 +162,24 @@ impl Scenario {
         toml::from_str(&text).with_context(|| format!("{}", path.display()))
     }
 
-    /// The plan of each load, with what to call it.
+    /// The plan of each load, and of each number of balancers if there are several, with what to
+    /// call it.
     pub fn plans(&self) -> Result<Vec<(String, Plan)>> {
+        let plans = self.loaded()?;
+        if self.sweep.is_empty() {
+            return Ok(plans);
+        }
+        let of = |(load, plan): (String, Plan)| {
+            let balanced = move |count: &u32| {
+                let balancers = Balancers { count: *count, ..plan.balancers };
+                (format!("{load}, {count} balancers"), Plan { balancers, ..plan.clone() })
+            };
+            self.sweep.iter().map(balanced)
+        };
+        Ok(plans.into_iter().flat_map(of).collect())
+    }
+
+    fn loaded(&self) -> Result<Vec<(String, Plan)>> {
         let pool = self.pool()?;
         if let Some(users) = self.users {
             let arrivals = Arrivals::Users(users, self.think);
@@ -353,6 +373,9 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let check = |text: &str| toml::from_str::<Scenario>(text).unwrap().plans();
         assert!(check("speeds = '1.5x2,1'\nloads = [0.5, 0.9]").is_ok());
+        let swept = check("sweep = [1, 4]\nloads = [0.5, 0.9]").unwrap();
+        assert_eq!((swept.len(), swept[3].1.balancers.count), (4, 4));
+        assert_eq!(swept[3].0, "0.9, 4 balancers");
         for text in [
             "arrivals = 'sometimes'",
             "arrivals = 'bursts:2'",

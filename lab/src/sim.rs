@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use anyhow::{Result, ensure};
 use policy::RetryBudget;
 
+mod aftermath;
 mod agenda;
 mod arrivals;
 mod balancer;
@@ -23,6 +24,7 @@ mod subject;
 mod tables;
 mod tally;
 
+pub use aftermath::Aftermath;
 pub use arrivals::Arrivals;
 pub use keys::Keys;
 pub use law::Law;

@@ -162,6 +162,20 @@ fn row(load: &str, subject: &Subject, repeat: u64, run: &Run) -> Row {
     ] {
         row.set(name, value);
     }
+    for (number, it) in (1..).zip(&run.changes) {
+        for (name, value) in [
+            ("at", it.at),
+            ("requests", it.requests as f64),
+            ("harmed", it.harmed as f64),
+            ("recovery", it.recovery.unwrap_or(f64::NAN)),
+            ("share", it.share),
+        ] {
+            row.set(&format!("change{number}_{name}"), value);
+        }
+        if subject.looks_at_keys() {
+            row.set(&format!("change{number}_moved"), it.moved as f64);
+        }
+    }
     row
 }
 
@@ -229,9 +243,10 @@ fn mode(plan: &Plan) -> String {
 
 fn title(plan: &Plan, replications: usize) -> String {
     format!(
-        "{}; {} servers, {:?}, demand {:?}; {replications} replications of {} requests after {} \
-         of warm-up, seed {}; intervals of 95 %",
+        "{}; {} balancers, {} servers, {:?}, demand {:?}; {replications} replications of {} requests \
+         after {} of warm-up, seed {}; intervals of 95 %",
         mode(plan),
+        plan.balancers.count,
         plan.servers.len(),
         plan.discipline,
         plan.demand,

@@ -3,6 +3,7 @@
 //! Records the access log of the live balancer, replays it in the simulator under other policies, runs the
 //! predicted best live on the same requests, and says how far the prediction was off.
 
+pub mod agreement;
 mod model;
 mod trace;
 
@@ -193,14 +194,15 @@ fn scenario(
 
 /// The policies as the simulator knows them, by their names in configurations.
 fn subjects(policies: &[String]) -> Result<Vec<Subject>> {
-    policies
-        .iter()
-        .map(|it| match it.as_str() {
-            "least_time" => Subject::parse("nginx-least-time:last_byte"),
-            "random_two" => Subject::parse("nginx-random-two"),
-            name => Subject::parse(name),
-        })
-        .collect()
+    policies.iter().map(|it| subject(it)).collect()
+}
+
+fn subject(policy: &str) -> Result<Subject> {
+    match policy {
+        "least_time" => Subject::parse("nginx-least-time:last_byte"),
+        "random_two" => Subject::parse("nginx-random-two"),
+        name => Subject::parse(name),
+    }
 }
 
 fn predictions(

@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use super::{
+    agreement::agreement,
+    changes::changes,
     compare::{self, COMPARED, Pair},
+    herding::herding,
     number::{Unit, interval, percent, short},
     plot::{self, Axis, Line},
 };
@@ -30,6 +33,11 @@ pub(crate) struct Table {
 pub(crate) struct Section {
     pub(crate) heading: String,
     pub(crate) table: Table,
+    /// What was measured beside what was predicted, where both were.
+    pub(crate) agreement: Option<Table>,
+    /// What followed when servers changed.
+    pub(crate) changes: Option<Table>,
+    pub(crate) herding: Option<Table>,
     pub(crate) endpoints: Option<Table>,
     pub(crate) failures: Option<Table>,
     pub(crate) figures: Vec<Figure>,
@@ -61,6 +69,9 @@ pub(crate) fn section(
     Ok(Section {
         heading: load.to_owned(),
         table: table(record, load, &policies, unit),
+        agreement: agreement(record, load, unit),
+        changes: changes(record, load, &policies),
+        herding: herding(record, load, &policies),
         endpoints: endpoints(record, load, &policies, unit),
         failures: failures(record, load, &policies),
         figures: figures(record, load, &policies, unit)?,

@@ -31,6 +31,11 @@ impl Keys {
         Self { count, cumulative: sums.iter().map(|it| it / sum).collect() }
     }
 
+    /// Different keys.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     pub(super) fn draw(&self, draw: &mut SplitMix64) -> u64 {
         if self.cumulative.is_empty() {
             return draw.below(self.count);

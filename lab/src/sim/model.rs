@@ -107,7 +107,7 @@ pub(super) fn run(plan: &Plan, subject: &Subject, replication: u64) -> Result<Ru
         tried: Vec::new(),
         free: Vec::new(),
         present: vec![0; servers],
-        tally: Tally::new(servers, plan),
+        tally: Tally::new(servers, plan, subject.looks_at_keys()),
         retrying: 0,
         arrived: 0,
         scheduled: 0,
@@ -257,6 +257,9 @@ impl Model<'_> {
         it.tries += 1;
         it.server = place;
         it.picked = self.now;
+        if tries == 0 {
+            self.tally.placed(it.key, place);
+        }
         let generation = it.generation;
         self.tally.run.placed[server] += 1;
         self.present[server] += 1;

@@ -33,6 +33,11 @@ impl Subject {
         if self.words.is_empty() { id.to_owned() } else { format!("{id}:{}", self.words.join(",")) }
     }
 
+    /// Whether it hashes keys or clients, so that a request may go elsewhere than the one before.
+    pub fn looks_at_keys(&self) -> bool {
+        self.entry.needs.key || self.entry.needs.client
+    }
+
     pub(super) fn build(&self) -> Result<Box<dyn Policy>> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         (self.entry.build)(&words).with_context(|| self.name())

@@ -1,6 +1,9 @@
 //! What was seen in a run?
 
-use super::clock;
+use super::{
+    aftermath::{Aftermath, Watch},
+    clock,
+};
 use crate::stats::histogram::Histogram;
 
 /// Points of time at which in-flight counts are kept.
@@ -53,6 +56,8 @@ pub struct Run {
     pub batches: (u64, Vec<f64>),
     /// Seconds from the start, and requests on each of the first servers.
     pub series: Vec<(f64, Vec<u32>)>,
+    /// What followed each change of servers; those of one instant are one.
+    pub changes: Vec<Aftermath>,
 }
 
 /// Counts while a run goes on.
@@ -69,10 +74,19 @@ pub(super) struct Tally {
     batch: (u64, f64),
     every: u64,
     pub(super) next_sample: u64,
+    watch: Option<Watch>,
+    /// Where the last request of each key went, if that is watched; nowhere yet is the last number.
+    homes: Vec<u32>,
 }
 
+/// More keys than these are not watched, for they would take more memory than the servers.
+const MOST_KEYS: u64 = 1 << 20;
+
 impl Tally {
-    pub(super) fn new(servers: usize, plan: &super::Plan) -> Self {
+    /// Keys are watched if servers change and the policy looks at them.
+    pub(super) fn new(servers: usize, plan: &super::Plan, looks_at_keys: bool) -> Self {
+        let watched = looks_at_keys && !plan.changes.is_empty() && plan.keys.count() <= MOST_KEYS;
+        let keys = if watched { usize::try_from(plan.keys.count()).unwrap_or(0) } else { 0 };
         let run = Run {
             placed: vec![0; servers],
             batches: (64, Vec::new()),
@@ -95,7 +109,38 @@ impl Tally {
             batch: (0, 0.0),
             every: 1_000_000,
             next_sample: 0,
+            watch: None,
+            homes: vec![u32::MAX; keys],
         }
+    }
+
+    /// Servers have changed.
+    pub(super) fn changed(&mut self, now: u64, servers: &[usize]) {
+        if let Some(watch) = self.watch.as_mut().filter(|it| it.is_of(now)) {
+            watch.join(servers, &self.run.placed);
+            return;
+        }
+        self.end_watch();
+        self.watch = Some(Watch::new(now, servers, &self.run.times, &self.run.placed));
+    }
+
+    /// A request with a key was placed for the first time.
+    pub(super) fn placed(&mut self, key: u64, server: u32) {
+        let Some(home) = usize::try_from(key).ok().and_then(|it| self.homes.get_mut(it)) else {
+            return;
+        };
+        let before = std::mem::replace(home, server);
+        if let Some(watch) = &mut self.watch
+            && before != server
+            && before != u32::MAX
+        {
+            watch.moved += 1;
+        }
+    }
+
+    fn end_watch(&mut self) {
+        let over = self.watch.take().map(|it| it.close(&self.run.placed));
+        self.run.changes.extend(over);
     }
 
     /// Adds up who is there until now.
@@ -121,6 +166,9 @@ impl Tally {
         self.live -= 1;
         let taken = now - arrived;
         self.spent += u128::from(taken);
+        if let Some(watch) = &mut self.watch {
+            watch.end(now, taken, end);
+        }
         if end == End::Answered {
             self.batched(clock::seconds(taken));
         }
@@ -165,6 +213,7 @@ impl Tally {
     }
 
     pub(super) fn into_run(mut self, now: u64, works: impl Iterator<Item = bool>) -> Run {
+        self.end_watch();
         let length = clock::seconds(now);
         let busy = works.enumerate().map(|(server, works)| {
             clock::seconds(self.busy_until(server, now, works)) / length.max(1e-9)

@@ -17,9 +17,6 @@ use crate::{
     stats::{self, histogram::Histogram},
 };
 
-/// The log's resolution.
-const TICK: f64 = 0.001;
-
 /// The least that a request is taken to need.
 const LEAST: f64 = 0.000_05;
 
@@ -62,7 +59,8 @@ impl Outcome {
         Self::of(run.times, &counts)
     }
 
-    fn of(times: Histogram, counts: &[f64]) -> Result<Self> {
+    /// From times and how often each server was chosen.
+    pub(super) fn of(times: Histogram, counts: &[f64]) -> Result<Self> {
         let at = |share| times.quantile(share).context("nothing was answered");
         let sum = counts.iter().sum::<f64>().max(1.0);
         Ok(Self {
@@ -174,12 +172,12 @@ fn correlation(one: &[f64], other: &[f64]) -> f64 {
 
 /// What each request needed: its time, or if servers share themselves its part of the server.
 fn demands(trace: &Trace, shared: bool) -> Vec<f64> {
-    // The log rounds to milliseconds: within one, any time is as likely.
+    // What was rounded may have been any time within a tick, each as likely.
     let mut draw = SplitMix64::new(430);
     let taken: Vec<f64> = trace
         .requests
         .iter()
-        .map(|it| (it.taken + (draw.unit() - 0.5) * TICK).max(LEAST))
+        .map(|it| (it.taken + (draw.unit() - 0.5) * trace.tick).max(LEAST))
         .collect();
     if !shared {
         return taken;
@@ -215,7 +213,7 @@ pub(super) fn shares_off(one: &[f64], other: &[f64]) -> f64 {
     stats::mean(&off).unwrap_or(0.0)
 }
 
-fn nanos(seconds: f64) -> u64 {
+pub(super) fn nanos(seconds: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -226,7 +224,7 @@ fn nanos(seconds: f64) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a trace has far fewer than 2^52 requests")]
-fn count(number: usize) -> f64 {
+pub(super) fn count(number: usize) -> f64 {
     number as f64
 }
 
@@ -298,6 +296,7 @@ mod tests {
             servers: vec!["a".to_owned()],
             classes: vec!["x".to_owned()],
             requests: vec![seen(0.0, 4.0), seen(1.0, 2.0)],
+            tick: 0.001,
         };
         let found = demands(&trace, true);
         assert!((found[0] - 3.0).abs() < 0.002 && (found[1] - 1.0).abs() < 0.002, "{found:?}");

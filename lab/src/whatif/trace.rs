@@ -30,13 +30,18 @@ pub(super) struct Trace {
     pub(super) servers: Vec<String>,
     pub(super) classes: Vec<String>,
     pub(super) requests: Vec<Seen>,
+    /// To how many seconds times are rounded.
+    pub(super) tick: f64,
 }
+
+/// The log's resolution.
+const TICK: f64 = 0.001;
 
 /// Reads a log; what was tried on several servers or failed is left out. Times start with the first.
 ///
 /// `servers` come first, in this order, whether or not they were seen.
 pub(super) fn read(text: &str, servers: &[String]) -> Result<Trace> {
-    let mut trace = Trace { servers: servers.to_vec(), ..Trace::default() };
+    let mut trace = Trace { servers: servers.to_vec(), tick: TICK, ..Trace::default() };
     let lines: Vec<&str> = text.lines().collect();
     for line in &lines[lines.len().saturating_sub(MOST)..] {
         if let Some(it) = seen(line, &mut trace) {

@@ -3,6 +3,8 @@
 //! `lab/tests/golden/runs.txt` holds a digest of everything that a run tells, by policy and plan. When an
 //! answer is to change, run with `LAB_WRITE_GOLDEN=1` and say in the change log why.
 
+#![expect(clippy::unwrap_used, reason = "a plan that cannot run is the failure to see")]
+
 use std::{env, fmt::Write, fs, num::NonZeroU32, path::Path};
 
 use lab::sim::{

@@ -167,8 +167,12 @@ fn a_hundred_that_are_followed_get_the_same_answers() {
                     2 => {
                         (pool.candidates[at].weight, pool.candidates[at].failure_cost) = (weight, 1)
                     }
-                    3 => drop(pool.play(&Step::End { how: 1, after_ms: 1 })),
-                    4..11 => drop(pool.play(&Step::End { how: 0, after_ms: 1 })),
+                    3 => {
+                        pool.play(&Step::End { how: 1, after_ms: 1 });
+                    }
+                    4..11 => {
+                        pool.play(&Step::End { how: 0, after_ms: 1 });
+                    }
                     _ => (),
                 }
             }

@@ -11,6 +11,7 @@ use crate::sim::{
 impl Model<'_> {
     pub(super) fn change(&mut self, position: usize) {
         let change = &self.plan.changes[position];
+        self.tally.changed(self.now, &change.servers);
         for &server in &change.servers {
             match change.what {
                 Fate::Down => self.crash(server),
