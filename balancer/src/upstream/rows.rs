@@ -198,7 +198,7 @@ impl Settings {
             .map_err(|it| word.refuse(format!("{it} in upstream \"{word}\"")))?;
         let (terms, word) = (Terms::default(), word.clone());
         let (service, binding) = (None, Binding::default());
-        let words = directive.arguments().iter().map(|it| it.to_string()).collect();
+        let words = directive.arguments().iter().map(|it| it.as_str().to_owned()).collect();
         let mut line = Line { address, word, words, terms, resolve: false, service, binding };
         for parameter in &directive.arguments()[1..] {
             line.parameter(parameter)?;

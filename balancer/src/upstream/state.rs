@@ -10,6 +10,7 @@ pub mod rows;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -229,15 +230,14 @@ pub(super) fn line(place: &str, terms: &Terms, binding: &Binding) -> String {
     let default = Terms::default();
     let mut words = vec!["server".to_owned(), place.to_owned()];
     let mut add = |is_said: bool, text: String| words.extend(is_said.then_some(text));
-    let count = |it: Option<std::num::NonZeroU32>| it.map_or(0, std::num::NonZeroU32::get);
-    let seconds = |it: Duration| it.as_secs();
+    let count = |it: Option<NonZeroU32>| it.map_or(0, NonZeroU32::get);
     add(terms.weight != default.weight, format!("weight={}", terms.weight));
     add(terms.max_conns != default.max_conns, format!("max_conns={}", count(terms.max_conns)));
     add(terms.max_fails != default.max_fails, format!("max_fails={}", count(terms.max_fails)));
     let is_said = terms.fail_timeout != default.fail_timeout;
-    add(is_said, format!("fail_timeout={}s", seconds(terms.fail_timeout)));
+    add(is_said, format!("fail_timeout={}s", terms.fail_timeout.as_secs()));
     if let Some(window) = terms.slow_start {
-        add(true, format!("slow_start={}s", seconds(window)));
+        add(true, format!("slow_start={}s", window.as_secs()));
     }
     if let Some(route) = &binding.route {
         add(true, format!("route={route}"));

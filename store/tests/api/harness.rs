@@ -102,8 +102,7 @@ impl Store {
         let mut all = data.settings();
         all.push(("STORE_SEED", "small".to_owned()));
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let mut store = Self::start_unready(&all.into_iter().chain(settings).collect());
-        store._data = Some(data.clone());
+        let store = Self::launch(&all.into_iter().chain(settings).collect(), Some(data.clone()));
         let ready = || store.get("/ready").status == 200;
         assert!(
             eventually_within(Duration::from_secs(30), ready),
@@ -120,6 +119,10 @@ impl Store {
 
     /// Starts and does not wait.
     pub(crate) fn start_unready(settings: &HashMap<&str, String>) -> Self {
+        Self::launch(settings, None)
+    }
+
+    fn launch(settings: &HashMap<&str, String>, data: Option<Data>) -> Self {
         let (config, _) = Config::read(&|name| settings.get(name).cloned(), "test").unwrap();
         let (stop, stopped) = oneshot::channel();
         let (opened, open) = std::sync::mpsc::channel();
@@ -150,7 +153,7 @@ impl Store {
             });
         });
         let (address, app) = open.recv().unwrap();
-        Self { address, app, stop: Some(stop), thread: Some(thread), _data: None }
+        Self { address, app, stop: Some(stop), thread: Some(thread), _data: data }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

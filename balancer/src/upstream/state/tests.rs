@@ -22,7 +22,7 @@ fn block(text: &str) -> Settings {
 
 fn parsed(state: &str, text: &str) -> Result<Vec<Line>, Vec<String>> {
     let lines = lines(&block(state), false, Path::new("/f"), text.as_bytes());
-    lines.map_err(|problems| problems.iter().map(|it| it.to_string()).collect())
+    lines.map_err(|problems| problems.iter().map(ConfError::to_string).collect())
 }
 
 #[track_caller]
