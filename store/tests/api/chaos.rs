@@ -76,6 +76,8 @@ fn a_file_that_is_gone_is_an_outage_and_not_an_empty_shop() {
     std::fs::remove_file(&file).unwrap();
     // Connections that were open read on; one beyond them has to find the file.
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // Connections go back to their pool within it, however the test ends.
+    let _entered = runtime.enter();
     let mut open = Vec::new();
     let failure = loop {
         match runtime.block_on(store.app.db.session()) {
@@ -85,8 +87,6 @@ fn a_file_that_is_gone_is_an_outage_and_not_an_empty_shop() {
     };
     assert!(matches!(failure, DbError::Unavailable(Some(_))), "{failure:?}");
     assert!(!std::path::Path::new(&file).exists());
-    let _entered = runtime.enter();
-    drop(open);
 }
 
 /// Lesson 25: everything had to be started in one order.
