@@ -1,5 +1,7 @@
 //! How are turns taken by weight without any memory but a number?
 
+use std::num::NonZeroU32;
+
 use crate::round_robin::eligible;
 use crate::{Candidate, Draw, Policy, Request};
 
@@ -9,10 +11,13 @@ use crate::{Candidate, Draw, Policy, Request};
 ///
 /// Source: gRPC `grpc-go/balancer/weightedroundrobin/scheduler.go`, `edfScheduler.nextIndex`; weights
 /// are scaled so that the largest of an eligible server is 65535. Two passes over the candidates at
-/// most, no allocation.
+/// most, no allocation; a few steps where it [follows](Policy::follow) them.
 #[derive(Debug, Default)]
 pub struct Stride {
     sequence: Sequence,
+    follows: bool,
+    /// The largest weight of an eligible candidate, where it follows and that is known.
+    heaviest: Option<NonZeroU32>,
 }
 
 impl Policy for Stride {
@@ -22,10 +27,32 @@ impl Policy for Stride {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        self.sequence.pick(candidates, |it| f64::from(candidates[it].weight.get()))
+        let search = || eligible(candidates).map(|it| candidates[it].weight).max();
+        let heaviest = self.heaviest.or_else(search)?;
+        self.heaviest = self.follows.then_some(heaviest);
+        let weight = |it: usize| f64::from(candidates[it].weight.get());
+        self.sequence.pick_up_to(f64::from(heaviest.get()), candidates, weight)
     }
 
-    fn relist(&mut self, _from: &[Option<usize>]) {}
+    fn relist(&mut self, _from: &[Option<usize>]) {
+        (self.follows, self.heaviest) = (false, None);
+    }
+
+    fn follow(&mut self, _candidates: &[Candidate]) {
+        (self.follows, self.heaviest) = (true, None);
+    }
+
+    fn changed(&mut self, _position: usize, before: &Candidate, after: &Candidate) {
+        if (before.eligible, before.weight) == (after.eligible, after.weight) {
+            return;
+        }
+        if before.eligible {
+            self.heaviest.take_if(|it| *it == before.weight);
+        }
+        if after.eligible {
+            self.heaviest = self.heaviest.map(|it| it.max(after.weight));
+        }
+    }
 }
 
 /// The number at which the next pick begins.
@@ -42,6 +69,16 @@ impl Sequence {
         weight: impl Fn(usize) -> f64,
     ) -> Option<usize> {
         let heaviest = eligible(candidates).map(&weight).max_by(f64::total_cmp)?;
+        self.pick_up_to(heaviest, candidates, weight)
+    }
+
+    /// The same; `heaviest` is the largest weight of an eligible candidate.
+    fn pick_up_to(
+        &mut self,
+        heaviest: f64,
+        candidates: &[Candidate],
+        weight: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
         let len = candidates.len() as u64;
         // The heaviest accepts whenever it is asked, so this ends within a generation.
         loop {

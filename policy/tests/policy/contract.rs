@@ -151,7 +151,9 @@ fn weights() -> impl Strategy<Value = Vec<u32>> {
 /// Those of a hundred fail, recover and change while the loads of most tie.
 #[test]
 fn a_hundred_that_are_followed_get_the_same_answers() {
-    for entry in CATALOG.iter().filter(|it| ["nginx-rr", "nginx-least-conn"].contains(&it.id)) {
+    for entry in
+        CATALOG.iter().filter(|it| ["nginx-rr", "nginx-least-conn", "grpc-stride"].contains(&it.id))
+    {
         let weights: Vec<u32> = (0..100).map(|it| 1 + it % 3).collect();
         let (mut plain, mut follows) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
         follows.follow();
