@@ -282,7 +282,7 @@ impl Open {
                     handles[worker].spawn(accept.run(socket));
                 }
                 Err(error) => {
-                    tracing::error!(severity = "alert", "dup() failed {}", os_text(&error))
+                    tracing::error!(severity = "alert", "dup() failed {}", os_text(&error));
                 }
             }
         }

@@ -125,7 +125,10 @@ impl Live<'_> {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
                     path.push(char::from(byte));
                 }
-                _ => path.push_str(&format!("%{byte:02X}")),
+                _ => {
+                    let digit = |it: u8| char::from(b"0123456789ABCDEF"[usize::from(it & 15)]);
+                    path.extend(['%', digit(byte >> 4), digit(byte)]);
+                }
             }
         }
         path

@@ -59,6 +59,7 @@ impl Token {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls are a table")]
     #[track_caller]
     fn check(told: Option<&str>, expected: Result<(), Refusal>) {
         let mut headers = HeaderMap::new();

@@ -96,6 +96,7 @@ impl Attempt {
 
 /// One request and all that has become of it so far. Reused from request to request.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Exchange {
     /// Who asks; `None` only before the first request.
     pub client: Option<Arc<Client>>,

@@ -1,19 +1,13 @@
 //! Passes a request on: lease, connection, both bodies at once, and another server if that fails.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use policy::{Class, Event, Sent, Time};
+use policy::{Class, Event, Time};
 
 use crate::engine::connection::{Connection, Outcome};
 use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::failure::{Abort, Failure};
 use crate::engine::h1::write;
-use crate::engine::peer::Peer;
-use crate::engine::timer::Deadline;
 use crate::engine::{clock, pool};
 use crate::http::Action;
 use crate::http::location::Location;
@@ -30,6 +24,7 @@ use self::upload::Upload;
 
 mod aim;
 mod body;
+mod connect;
 mod divert;
 mod download;
 mod part;
@@ -89,6 +84,7 @@ impl Request<'_> {
 
 impl Connection<'_> {
     /// Has the request served by the upstream of a location.
+    #[expect(clippy::too_many_lines, reason = "the whole of it is one loop")]
     pub(super) async fn forward<'s>(
         &mut self,
         exchange: &mut Exchange,
@@ -180,7 +176,7 @@ impl Connection<'_> {
                 exchange.binding_cookie = sticky.cookie(server, exchange).unwrap_or_default();
             }
             let attempt = Attempt::on(&lease, name);
-            exchange.attempts.push(Attempt { begins_pass, queued, ..attempt });
+            exchange.attempts.push(Attempt { queued, begins_pass, ..attempt });
             let failure = match self.attempt(exchange, &request, lease).await {
                 Ok(outcome) => return outcome,
                 Err(Stop::Aborted(abort)) => return Self::abort(exchange, abort),
@@ -268,66 +264,6 @@ impl Connection<'_> {
                 stop => return Err(end(exchange, stop, lease)),
             }
         }
-    }
-
-    /// Opens a connection to the server of a lease.
-    async fn connect(
-        &mut self,
-        exchange: &mut Exchange,
-        proxy: &Proxy,
-        lease: &Lease<'_>,
-    ) -> Result<Peer, Stop> {
-        self.deadline.arm(proxy.connect_timeout);
-        let way = proxy.sockets.of(exchange).unwrap_or_else(|(plain, text)| {
-            logs::note(Level::Error, exchange, &text, "connecting to upstream");
-            plain
-        });
-        let mut connecting = pin!(Peer::connect_from(&lease.backend, &way));
-        let peer = poll_fn(|context| {
-            if let Poll::Ready(done) = connecting.as_mut().poll(context) {
-                return Poll::Ready(done.map_err(|error| Stop::Failed(Failure::connect(&error))));
-            }
-            if !proxy.ignore_client_abort && self.client_is_gone(context, exchange) {
-                return Poll::Ready(Err(Stop::Aborted(Abort::ClientGone)));
-            }
-            let late = Failure::timeout(Sent::Nothing, "connecting to upstream");
-            self.deadline.poll(context).map(|()| Err(Stop::Failed(late)))
-        })
-        .await?;
-        let took = clock::now().since(lease.began);
-        lease.backend.counters.connect.observe(took);
-        if let Some(attempt) = exchange.attempts.last_mut() {
-            attempt.connect = Some(took);
-        }
-        Ok(peer)
-    }
-
-    /// Whether the client has closed its side; what it sends ahead is kept for later.
-    pub(super) fn client_is_gone(
-        &mut self,
-        context: &mut std::task::Context<'_>,
-        exchange: &mut Exchange,
-    ) -> bool {
-        if self.stream.is_fresh() {
-            // Most have their answer before it is worth while to watch the connection for its end.
-            let due = self.unwatched.get_or_insert_with(|| {
-                let deadline = Deadline::new();
-                deadline.arm(Duration::ZERO);
-                deadline
-            });
-            if due.poll(context).is_pending() {
-                return false;
-            }
-            self.unwatched = None;
-        }
-        while exchange.input.has_room() {
-            match exchange.input.poll_fill(context, &mut self.stream) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0) | Err(_)) => return true,
-                Poll::Ready(Ok(_)) => {}
-            }
-        }
-        false
     }
 }
 

@@ -8,6 +8,7 @@ pub mod body;
 pub mod chunked;
 pub mod field;
 mod hop;
+mod name;
 pub mod request;
 pub mod response;
 mod room;

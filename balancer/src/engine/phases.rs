@@ -31,6 +31,7 @@ impl Connection<'_> {
     }
 
     /// An answer may lead back to the first phase: an `error_page`, a named location.
+    #[expect(clippy::too_many_lines, reason = "the whole of it is one loop")]
     async fn respond<'s>(
         &mut self,
         exchange: &mut Exchange,

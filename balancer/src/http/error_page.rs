@@ -184,11 +184,9 @@ impl ErrorPages {
             }
             Some(b'@') => Target::Named(target),
             _ => {
-                let status = match exchange.error_status {
-                    Some(status @ (301 | 302 | 303 | 307 | 308)) => status,
-                    _ => 302,
-                };
-                Target::Elsewhere(status, target)
+                let asked = exchange.error_status;
+                let redirects = |it: &u16| matches!(it, 301 | 302 | 303 | 307 | 308);
+                Target::Elsewhere(asked.filter(redirects).unwrap_or(302), target)
             }
         })
     }
@@ -220,6 +218,7 @@ mod tests {
         settings.compile(&Names::default()).unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls are a table")]
     #[track_caller]
     fn check(text: &str, status: u16, expected: Option<Target>, answer: Option<u16>) {
         let mut exchange = Exchange { changes_left: 11, ..Exchange::default() };

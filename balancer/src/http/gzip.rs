@@ -290,8 +290,8 @@ impl Rules {
                 || says(PRIVATE, "private");
         }
         let has_date = head.last_modified.is_some() || head.first(b"last-modified").is_some();
-        !(p & NO_LAST_MODIFIED != 0 && has_date)
-            && !(p & NO_ETAG != 0 && head.first(b"etag").is_some())
+        let lacks_date = p & NO_LAST_MODIFIED == 0 || !has_date;
+        lacks_date && (p & NO_ETAG == 0 || head.first(b"etag").is_none())
     }
 }
 

@@ -43,6 +43,7 @@ impl SetHeader {
 
 /// One `proxy_pass`, with everything its requests need.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Proxy {
     /// Whom it leads to.
     pub goal: Goal,

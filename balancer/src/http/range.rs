@@ -71,6 +71,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls are a table")]
     #[track_caller]
     fn check(value: &str, expected: Wanted) {
         assert_eq!(parse(value.as_bytes(), 10, 3), expected, "{value}");

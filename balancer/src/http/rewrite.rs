@@ -266,12 +266,15 @@ impl Return {
     }
 }
 
+/// Compiles the block of an `if`: what is done there, and the number of its settings.
+pub type Nested<'a> = dyn FnMut(&LocationBlock) -> (Vec<Op>, Option<usize>) + 'a;
+
 impl Line {
     /// Looks names up; `nested` compiles the block of an `if` and says where its settings are.
     pub fn compile(
         &self,
         names: &Names<Exchange>,
-        nested: &mut dyn FnMut(&LocationBlock) -> (Vec<Op>, Option<usize>),
+        nested: &mut Nested<'_>,
     ) -> Result<Op, ConfError> {
         Ok(match self {
             Self::Set(name, value) => {

@@ -147,6 +147,7 @@ impl Sender {
                 Host::Ip(ip) => Place::Inet(SocketAddr::new(*ip, port)),
                 Host::Any => return Err(format!("no host in syslog server \"{}\"", peer.name)),
                 Host::Name(name) => {
+                    #[expect(clippy::disallowed_methods, reason = "asked once, before serving")]
                     let found = (name.as_str(), port).to_socket_addrs().ok();
                     let found = found.and_then(|mut it| it.next());
                     Place::Inet(found.ok_or_else(|| {

@@ -46,7 +46,7 @@ impl Asked {
                     asked.interval = Duration::from_secs_f64(wait.ok_or_else(refuse)?);
                 }
                 (address, None) if !address.starts_with('-') => {
-                    address.clone_into(&mut asked.address)
+                    address.clone_into(&mut asked.address);
                 }
                 _ => return Err(format!("invalid option: \"{word}\"\n{USAGE}")),
             }

@@ -112,7 +112,7 @@ impl Edit {
     /// What some policies do not support, as these terms have it.
     fn asking(terms: &Terms) -> Self {
         let (backup, slow_start) = (Some(terms.backup), Some(terms.slow_start));
-        Self { backup, slow_start, ..Self::default() }
+        Self { slow_start, backup, ..Self::default() }
     }
 
     /// The parameters it turns on that some policies do not support.

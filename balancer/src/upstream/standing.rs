@@ -57,7 +57,7 @@ pub struct Standing {
 
 impl Standing {
     fn out_at(&self, now: Time) -> Option<Out> {
-        let verdicts = || self.watches.iter().map(|it| it.verdict());
+        let verdicts = || self.watches.iter().map(Watch::verdict);
         match () {
             () if verdicts().any(|it| it == Some(false)) => Some(Out::Unhealthy),
             () if self.watches.iter().any(Watch::is_awaited) => Some(Out::Checking),

@@ -88,7 +88,8 @@ pub struct Bound {
 /// Who a server is, where no `route` says so.
 pub fn name_of(address: &str) -> Arc<str> {
     let digest = Md5::digest(address.as_bytes());
-    digest.iter().map(|it| format!("{it:02x}")).collect::<String>().into()
+    let digit = |it: u8| char::from(b"0123456789abcdef"[usize::from(it & 15)]);
+    digest.iter().flat_map(|it| [digit(it >> 4), digit(*it)]).collect::<String>().into()
 }
 
 fn first(of: &[Template], exchange: &Exchange) -> Vec<u8> {

@@ -101,7 +101,7 @@ impl<S: Subject> Compute<S> for Split<S> {
     }
 }
 
-/// MurmurHash2 by Austin Appleby, seed 0.
+/// `MurmurHash2` by Austin Appleby, seed 0.
 fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     #[expect(clippy::cast_possible_truncation, reason = "as the function is defined")]

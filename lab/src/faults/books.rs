@@ -120,7 +120,7 @@ fn verify(variables: &[(&'static str, String)]) -> Result<String> {
             .current_dir(folder.path())
             .output();
         let Ok(output) = output else { return false };
-        said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        String::from_utf8_lossy(&output.stderr).trim().clone_into(&mut said);
         output.status.success()
     };
     Ok(if eventually_within(LEARNED, content) { String::new() } else { said })

@@ -21,7 +21,7 @@ impl Ends {
         let size = servers.next_power_of_two().max(2) as usize;
         let mut pairs = vec![[key(NEVER, 0); 2]; size];
         for server in 0..size {
-            pairs[(size + server) / 2][server % 2] = key(NEVER, server);
+            pairs[usize::midpoint(size, server)][server % 2] = key(NEVER, server);
         }
         for at in (1..size).rev() {
             pairs[at / 2][at % 2] = pairs[at][0];

@@ -167,7 +167,8 @@ fn a_hundred_that_are_followed_get_the_same_answers() {
                     0 => pool.candidates[at].eligible = step % 3 == 0,
                     1 => pool.candidates[at].eligible = true,
                     2 => {
-                        (pool.candidates[at].weight, pool.candidates[at].failure_cost) = (weight, 1)
+                        (pool.candidates[at].weight, pool.candidates[at].failure_cost) =
+                            (weight, 1);
                     }
                     3 => {
                         pool.play(&Step::End { how: 1, after_ms: 1 });

@@ -115,7 +115,9 @@ async fn mysql(connection: &mut MySqlConnection, indexes: Indexes) -> Result<(),
             match sqlx::raw_sql(statement).execute(&mut *connection).await {
                 // Another node of a cluster was quicker.
                 Err(sqlx::Error::Database(error)) if is_there_already(&*error) => (),
-                outcome => drop(outcome?),
+                outcome => {
+                    outcome?;
+                }
             }
         }
     }

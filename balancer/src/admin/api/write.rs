@@ -106,9 +106,9 @@ fn keep(group: &Upstream) {
 
 fn set_policy(shared: &Shared, group: &Upstream, body: &[u8]) -> Result<Done, Refusal> {
     let asked: Value = serde_json::from_slice(body).map_err(|_| Refusal::JSON)?;
-    let words = match asked.as_object().map(|it| (it.len(), it.get("policy"))) {
-        Some((1, Some(Value::String(words)))) => words,
-        _ => return Err(Refusal::format("\"policy\" is asked for, as a directive names it")),
+    let policy = asked.as_object().map(|it| (it.len(), it.get("policy")));
+    let Some((1, Some(Value::String(words)))) = policy else {
+        return Err(Refusal::format("\"policy\" is asked for, as a directive names it"));
     };
     let words: Vec<&str> = words.split_whitespace().collect();
     group.set_policy(if words == ["round_robin"] { &[] } else { &words })?;

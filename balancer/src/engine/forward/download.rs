@@ -48,6 +48,7 @@ pub(super) enum Passed {
 }
 
 /// An answer on its way.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Download {
     pub(super) relay: Relay,
     pub(super) inflow: Inflow,

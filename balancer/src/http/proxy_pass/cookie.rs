@@ -118,9 +118,7 @@ impl Rules {
         }
         let mut attributes: Vec<_> = line.split(|it| *it == b';').map(attribute).collect();
         // Without a value it is no cookie.
-        if attributes[0].1.is_none() {
-            return None;
-        }
+        attributes[0].1.as_ref()?;
         let mut is_changed = false;
         for (name, value) in &mut attributes[1..] {
             let Some(value) = value else { continue };
@@ -145,7 +143,9 @@ impl Rules {
             let flags: Vec<_> = flags.iter().map(|it| it.value(exchange)).collect();
             // In this order, however they are written.
             for name in FLAGS {
-                flags.iter().for_each(|it| flag(name, it, &mut attributes));
+                for it in &flags {
+                    flag(name, it, &mut attributes);
+                }
             }
             is_changed = true;
         }

@@ -1,6 +1,6 @@
 //! Sessions that were learned, each with the server it is bound to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub struct Sessions {
 struct Table {
     servers: HashMap<Key, (Arc<str>, Time)>,
     /// When each was used last; the second number tells those of one moment apart.
-    used: BTreeMap<(Time, Key), ()>,
+    used: BTreeSet<(Time, Key)>,
 }
 
 impl Sessions {
@@ -70,21 +70,20 @@ impl Sessions {
                 }
             }
         }
-        table.used.insert((now, key), ());
+        table.used.insert((now, key));
         table.servers.insert(key, (Arc::clone(server), now));
     }
 }
 
 impl Table {
     fn expire(&mut self, now: Time, timeout: Duration) {
-        while self.used.first_key_value().is_some_and(|((last, _), ())| timeout <= now.since(*last))
-        {
+        while self.used.first().is_some_and(|(last, _)| timeout <= now.since(*last)) {
             self.drop_oldest();
         }
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(((_, key), ())) = self.used.pop_first() {
+        if let Some((_, key)) = self.used.pop_first() {
             self.servers.remove(&key);
         }
     }
