@@ -19,7 +19,7 @@ pub(super) struct Run {
     /// Files of configs/nginx, `nginx:POLICY`, `haproxy:ALGORITHM`; all are compared with the first
     #[arg(long)]
     policy: Vec<String>,
-    /// How the replicas differ: `equal`, `one_slow`, `one_flapping`, `cpu_limits`
+    /// How the replicas differ: `equal`, `one_slow`, `one_tenth`, `one_flapping`, `cpu_limits`
     #[arg(long, value_delimiter = ',', value_parser = pool)]
     pool: Vec<Pool>,
     /// Replicas of the store
@@ -49,7 +49,7 @@ pub(super) struct Run {
 }
 
 pub(super) fn pool(word: &str) -> Result<Pool, String> {
-    let all = [Pool::Equal, Pool::OneSlow, Pool::OneFlapping, Pool::CpuLimits];
+    let all = [Pool::Equal, Pool::OneSlow, Pool::OneTenth, Pool::OneFlapping, Pool::CpuLimits];
     let names = all.map(Pool::name).join(", ");
     all.into_iter().find(|it| it.name() == word).ok_or_else(|| format!("choose one of {names}"))
 }

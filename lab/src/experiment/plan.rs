@@ -27,7 +27,7 @@ pub struct Experiment {
     /// Files of `configs/nginx` without their ending; `nginx:POLICY` and `haproxy:ALGORITHM` are
     /// controls in the balancer's place. All are compared with the first.
     pub policies: Vec<String>,
-    /// How the replicas differ: `equal`, `one_slow`, `one_flapping`, `cpu_limits`.
+    /// How the replicas differ: `equal`, `one_slow`, `one_tenth`, `one_flapping`, `cpu_limits`.
     pub pools: Vec<Pool>,
     /// Replicas of the store.
     pub servers: NonZeroU8,

@@ -32,6 +32,8 @@ pub enum Pool {
     Equal,
     /// The first is paused for 13 of every 20 ms.
     OneSlow,
+    /// The first is paused for 18 of every 20 ms: ten times slower.
+    OneTenth,
     /// The first crashes every 4 s and is started again 2 s later.
     OneFlapping,
     /// Each has less of the CPU than the one before: all, two thirds, a third, and again.
@@ -44,6 +46,7 @@ impl Pool {
         match self {
             Self::Equal => "equal",
             Self::OneSlow => "one_slow",
+            Self::OneTenth => "one_tenth",
             Self::OneFlapping => "one_flapping",
             Self::CpuLimits => "cpu_limits",
         }
@@ -53,6 +56,7 @@ impl Pool {
     pub fn awake(self, position: usize) -> f64 {
         match (self, position) {
             (Self::OneSlow, 0) => 0.35,
+            (Self::OneTenth, 0) => 0.1,
             (Self::CpuLimits, _) => [1.0, 2.0 / 3.0, 1.0 / 3.0][position % 3],
             _ => 1.0,
         }
