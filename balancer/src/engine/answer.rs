@@ -46,7 +46,7 @@ impl Connection<'_> {
         }
         let action = if is_served && has_bad_body(exchange) { Action::Status(400) } else { action };
         let is_listing = matches!(action, Action::Listing);
-        let (mut status, mut body, content_type, mut target) =
+        let (mut status, mut body, mut content_type, mut target) =
             self.content(exchange, location, action);
         if matches!(status, 301 | 302) && location.browsers.refreshes(exchange) {
             body = Some(browser::refresh_page(&target.take().unwrap_or_default()));
@@ -58,6 +58,10 @@ impl Connection<'_> {
         // It may have waited until now.
         exchange.request.keep_alive &= !self.is_leaving();
         let status = if status == 200 { held(exchange, location).unwrap_or(200) } else { status };
+        if status == 412 {
+            (_, body, content_type, target) =
+                self.content(exchange, location, Action::Status(status));
+        }
         exchange.status = page::sent_status(status);
         let head = begin(exchange, location, status);
         if !matches!(status, 204 | 304) {

@@ -297,13 +297,14 @@ impl Connection<'_> {
         };
         engine::count(&self.stats.requests);
         exchange.received = exchange.request.end as u64;
-        let mut is_bad_path = false;
         if refused.is_none() {
             exchange.input.keep_head(exchange.request.end);
+        }
+        let mut is_bad_path = false;
+        if exchange.request.has_line() {
             is_bad_path = exchange.split_path(servers.entrance.merge_slashes).is_err();
             if is_bad_path {
-                // nginx has refused it before it reads this line.
-                exchange.request.host = None;
+                exchange.request.forget_fields();
                 refused = Some(Refusal { status: 400, reason: "client sent invalid request" });
             }
         }

@@ -280,7 +280,7 @@ impl Exchange {
         self.server = None;
     }
 
-    /// Finds path, query and host of a request whose head is complete.
+    /// Finds path, query and host of a request whose line has been read; none of one with a bad path.
     pub fn split_path(&mut self, merge_slashes: bool) -> Result<(), BadPath> {
         let whole = self.request.path_and_query;
         let bytes = whole.of(&self.input.bytes);
@@ -288,18 +288,17 @@ impl Exchange {
         let bytes = &bytes[..memchr::memchr(b'#', bytes).unwrap_or(bytes.len())];
         let question = memchr::memchr(b'?', bytes);
         let path = &bytes[..question.unwrap_or(bytes.len())];
-        self.args.clear();
-        self.args.extend_from_slice(question.map_or(b"", |at| &bytes[at + 1..]));
-        self.path.clear();
+        [&mut self.path, &mut self.args, &mut self.host].into_iter().for_each(Vec::clear);
         if path.is_empty() {
             self.path.push(b'/');
         } else if target::is_plain(path) {
             self.path.extend_from_slice(path);
         } else {
-            target::normalize(path, merge_slashes, &mut self.path)?;
+            let plain = target::normalize(path, merge_slashes, &mut self.path);
+            plain.inspect_err(|_| self.path.clear())?;
         }
+        self.args.extend_from_slice(question.map_or(b"", |at| &bytes[at + 1..]));
         let name = self.request.host_name.of(&self.input.bytes);
-        self.host.clear();
         self.host.extend_from_slice(name);
         self.host.make_ascii_lowercase();
         Ok(())

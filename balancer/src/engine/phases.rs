@@ -96,6 +96,7 @@ impl Connection<'_> {
                     location.error_pages.lead(exchange, status)
                 }
                 Action::Return(answer) if answer.is_redirect() && answer.text.is_some() => {
+                    self.invite(exchange, location).await;
                     exchange.redirect = answer.text.as_ref().map(|it| it.value(exchange));
                     action = Some(Action::Redirect(answer.status));
                     continue;

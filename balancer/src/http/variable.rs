@@ -211,6 +211,12 @@ fn ratio(before: u64, after: u64, out: &mut Vec<u8>) -> bool {
     display(format_args!("{}.{:02}", hundredths / 100, hundredths % 100), out)
 }
 
+/// The path, if a request line has been read.
+fn path(exchange: &Exchange, out: &mut Vec<u8>) -> bool {
+    let is_known = exchange.request.has_line() || !exchange.path.is_empty();
+    set(is_known.then_some(&exchange.path), out)
+}
+
 fn request_time(exchange: &Exchange) -> std::time::Duration {
     clock::now().since(if exchange.started == Time::ZERO { clock::now() } else { exchange.started })
 }
@@ -242,7 +248,7 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
         let lines = it.request.fields.iter().filter(|it| it.known == Name::ContentType);
         joined(lines.map(|line| it.text(line.value)), b", ", out)
     }),
-    ("document_uri", |it, out| set(Some(&it.path), out)),
+    ("document_uri", path),
     ("document_root", |it, out| {
         set(it.location().map(|location| location.files.root.folder(it)).as_deref(), out)
     }),
@@ -310,15 +316,17 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
     ("request_method", |it, out| {
         // Of the request the client has sent, also for one of ours.
         let method = if it.is_subrequest { it.text(it.request.method) } else { it.method() };
-        set(Some(method), out)
+        set((!method.is_empty()).then_some(method), out)
     }),
     ("request_time", |it, out| {
         seconds(request_time(it), out);
         true
     }),
     ("request_uri", |it, out| {
+        // Of an absolute target without a path it is that of the root.
         let target = it.text(it.request.path_and_query);
-        set(Some(if target.is_empty() { b"/" } else { target }), out)
+        let target = if target.is_empty() && !it.path.is_empty() { b"/" } else { target };
+        set((!target.is_empty()).then_some(target), out)
     }),
     ("scheme", |_, out| set(Some(b"http"), out)),
     ("server_addr", |it, out| {
@@ -342,7 +350,7 @@ const TABLE: &[(&str, Write<Exchange>)] = &[
     }),
     ("time_iso8601", |_, out| time::with_iso8601(|it| set(Some(it.as_bytes()), out))),
     ("time_local", |_, out| time::with_local(|it| set(Some(it.as_bytes()), out))),
-    ("uri", |it, out| set(Some(&it.path), out)),
+    ("uri", path),
 ];
 
 #[cfg(test)]

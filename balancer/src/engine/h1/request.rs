@@ -142,6 +142,15 @@ impl Request {
         self.expecting != Expecting::RequestLine
     }
 
+    /// Forgets what stands behind the path, which is a bad one: nobody would have read on.
+    pub fn forget_fields(&mut self) {
+        self.path_and_query = Piece::default();
+        self.host = None;
+        self.fields.clear();
+        self.dropped.clear();
+        self.detail.clear();
+    }
+
     /// Whether a line of this known name was sent.
     pub fn has(&self, name: Name) -> bool {
         self.seen & name.bit() != 0
@@ -282,7 +291,7 @@ impl Request {
         self.seen |= field.known.bit();
         let value = field.value.of(buffer);
         match field.known {
-            Name::Host => self.host = Some(field.value),
+            Name::Host => self.take_host(buffer, field.value)?,
             Name::ContentLength => self.content_length = Some(length(value)?),
             Name::Connection => self.connection(value),
             Name::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
@@ -290,6 +299,18 @@ impl Request {
             _ => {}
         }
         self.fields.push(field);
+        Ok(())
+    }
+
+    /// A head that is refused later belongs to this host already.
+    fn take_host(&mut self, buffer: &[u8], host: Piece) -> Result<(), Refusal> {
+        self.host = Some(host);
+        let name = target::host(host.of(buffer));
+        let name = name.ok_or(Refusal::new(400, "client sent invalid host header"))?.name;
+        // The authority of an absolute target takes precedence.
+        if self.authority.is_none() {
+            self.host_name = Piece::new(host.start(), host.start() + name.len());
+        }
         Ok(())
     }
 
@@ -321,14 +342,6 @@ impl Request {
         if self.host.is_none() && self.version == Version::Http11 {
             let reason = "client sent HTTP/1.1 request without \"Host\" header";
             return Err(Refusal::new(400, reason));
-        }
-        if let Some(host) = self.host {
-            let name = target::host(host.of(buffer));
-            let name = name.ok_or(Refusal::new(400, "client sent invalid host header"))?.name;
-            // The authority of an absolute target takes precedence.
-            if self.authority.is_none() {
-                self.host_name = Piece::new(host.start(), host.start() + name.len());
-            }
         }
         if self.has(Name::TransferEncoding) {
             let lines = self.fields.iter().find(|it| it.known == Name::TransferEncoding);
