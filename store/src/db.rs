@@ -69,8 +69,11 @@ impl Db {
         let limits = config.pool;
         let pools = match &config.database {
             Database::Mysql(urls) => {
-                let servers = urls.iter().map(|it| it.parse::<MySqlConnectOptions>());
-                let servers = servers.collect::<Result<_, _>>()?;
+                let server = |url: &String| {
+                    let options = url.parse::<MySqlConnectOptions>()?;
+                    Ok(options.statement_cache_capacity(link::PREPARED))
+                };
+                let servers = urls.iter().map(server).collect::<Result<_, sqlx::Error>>()?;
                 Pools::Mysql(MysqlPool::new(servers, limits, &metrics))
             }
             Database::Sqlite(path) => {

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
-use super::link::{PREPARED_LIST, dialects};
+use super::link::{ROWS_AT_ONCE, dialects};
 use super::{DbError, Link};
 use crate::domain::id::{OrderId, ProductId, UserId};
 use crate::domain::money::Cents;
 use crate::domain::order::{PricedLine, PricedOrder};
-
-/// Lines that one statement inserts.
-const LINES_AT_ONCE: usize = 500;
 
 /// Adds the head of an order; [`DbError::Reference`] or [`DbError::Range`] when there is no such
 /// user.
@@ -44,14 +41,14 @@ pub async fn insert_lines(
     id: OrderId,
     lines: &[PricedLine],
 ) -> Result<(), DbError> {
-    for lines in lines.chunks(LINES_AT_ONCE) {
+    for lines in lines.chunks(ROWS_AT_ONCE) {
         let rows = |row: &str| row.repeat(lines.len()).trim_end_matches(", ").to_owned();
         dialects!(
             &mut link,
             mysql: format!("INSERT INTO order_items (order_id, product_id, quantity, unit_price) VALUES {}", rows("(?, ?, ?, ? / 100), ")),
             sqlite: format!("INSERT INTO order_items (order_id, product_id, quantity, unit_price_cents) VALUES {}", rows("(?, ?, ?, ?), ")),
             |sql, it| {
-                let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(lines.len() <= PREPARED_LIST);
+                let mut query = sqlx::query(AssertSqlSafe(sql));
                 for line in lines {
                     query = query
                         .bind(id.number())

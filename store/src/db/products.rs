@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::AssertSqlSafe;
 
-use super::link::{PREPARED_LIST, dialects, marks};
+use super::link::{dialects, filled, marks};
 use super::{DbError, Link};
 use crate::domain::catalog::Product;
 use crate::domain::id::ProductId;
@@ -26,15 +26,16 @@ pub async fn fetch_list(
     link: Link<'_>,
     ids: &[ProductId],
 ) -> Result<HashMap<ProductId, Product>, DbError> {
+    let ids = filled(ids);
     let marks = marks(ids.len());
     let rows: Vec<(i64, String, String, i64)> = dialects!(
         link,
         mysql: format!("SELECT id, name, sku, CAST(price * 100 AS SIGNED) FROM products WHERE id IN ({marks})"),
         sqlite: format!("SELECT id, name, sku, price_cents FROM products WHERE id IN ({marks})"),
         |sql, it| {
-            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(ids.len() <= PREPARED_LIST);
-            for id in ids {
-                query = query.bind(id.number());
+            let mut query = sqlx::query_as(AssertSqlSafe(sql));
+            for id in &ids {
+                query = query.bind(*id);
             }
             query.fetch_all(it).await?
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::AssertSqlSafe;
 
 use super::bulk::ROWS_I64;
-use super::link::{PREPARED_LIST, dialects, marks};
+use super::link::{ROWS_AT_ONCE, dialects, filled, marks};
 use super::{DbError, Link};
 use crate::domain::catalog::Product;
 use crate::domain::id::ProductId;
@@ -25,6 +25,7 @@ pub async fn fetch_locked(
     link: Link<'_>,
     ids: &[ProductId],
 ) -> Result<BTreeMap<ProductId, i64>, DbError> {
+    let ids = filled(ids);
     let marks = marks(ids.len());
     let sql = format!(
         "SELECT product_id, quantity FROM stocks WHERE product_id IN ({marks}) ORDER BY product_id"
@@ -34,9 +35,9 @@ pub async fn fetch_locked(
         mysql: format!("{sql} FOR UPDATE"),
         sqlite: sql,
         |sql, it| {
-            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(ids.len() <= PREPARED_LIST);
-            for id in ids {
-                query = query.bind(id.number());
+            let mut query = sqlx::query_as(AssertSqlSafe(sql));
+            for id in &ids {
+                query = query.bind(*id);
             }
             query.fetch_all(it).await?
         }
@@ -45,7 +46,15 @@ pub async fn fetch_locked(
 }
 
 /// Adds to levels, making rows that are missing; locks rows in ascending id.
-pub async fn change(link: Link<'_>, changes: &BTreeMap<ProductId, i64>) -> Result<(), DbError> {
+pub async fn change(mut link: Link<'_>, changes: &BTreeMap<ProductId, i64>) -> Result<(), DbError> {
+    let changes: Vec<_> = changes.iter().collect();
+    for changes in changes.chunks(ROWS_AT_ONCE) {
+        change_some(&mut link, changes).await?;
+    }
+    Ok(())
+}
+
+async fn change_some(link: &mut Link<'_>, changes: &[(&ProductId, &i64)]) -> Result<(), DbError> {
     let mut rows = "(?, ?, 1), ".repeat(changes.len());
     rows.truncate(rows.len().saturating_sub(2));
     let insert = format!("INSERT INTO stocks (product_id, quantity, version) VALUES {rows}");
@@ -54,11 +63,11 @@ pub async fn change(link: Link<'_>, changes: &BTreeMap<ProductId, i64>) -> Resul
         mysql: format!("{insert} ON DUPLICATE KEY UPDATE quantity = quantity + VALUES(quantity), version = version + 1"),
         sqlite: format!("{insert} ON CONFLICT (product_id) DO UPDATE SET quantity = quantity + excluded.quantity, version = version + 1"),
         |sql, it| {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(changes.len() <= PREPARED_LIST);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for (id, change) in changes {
-                query = query.bind(id.number()).bind(*change);
+                query = query.bind(id.number()).bind(**change);
             }
-            query.execute(it).await?;
+            query.execute(&mut **it).await?;
         }
     );
     Ok(())
@@ -93,6 +102,7 @@ pub async fn set(mut link: Link<'_>, level: NewLevel) -> Result<bool, DbError> {
 
 /// Stock rows of the given products, with names and prices, as this transaction sees them.
 pub async fn fetch_rows(link: Link<'_>, ids: &[ProductId]) -> Result<Vec<StockRow>, DbError> {
+    let ids = filled(ids);
     let marks = marks(ids.len());
     let rest = format!(
         "FROM stocks JOIN products ON products.id = stocks.product_id WHERE stocks.product_id IN ({marks})"
@@ -102,9 +112,9 @@ pub async fn fetch_rows(link: Link<'_>, ids: &[ProductId]) -> Result<Vec<StockRo
         mysql: format!("SELECT stocks.product_id, name, sku, CAST(price * 100 AS SIGNED), quantity, CAST(version AS SIGNED) {rest}"),
         sqlite: format!("SELECT stocks.product_id, name, sku, price_cents, quantity, version {rest}"),
         |sql, it| {
-            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(ids.len() <= PREPARED_LIST);
-            for id in ids {
-                query = query.bind(id.number());
+            let mut query = sqlx::query_as(AssertSqlSafe(sql));
+            for id in &ids {
+                query = query.bind(*id);
             }
             query.fetch_all(it).await?
         }
@@ -132,6 +142,7 @@ pub async fn fetch_products(
     link: Link<'_>,
     ids: &[ProductId],
 ) -> Result<Vec<(ProductId, Product, Option<i64>)>, DbError> {
+    let ids = filled(ids);
     let rest = format!(
         "FROM products LEFT JOIN stocks ON product_id = id WHERE id IN ({})",
         marks(ids.len())
@@ -141,9 +152,9 @@ pub async fn fetch_products(
         mysql: format!("SELECT id, name, sku, CAST(price * 100 AS SIGNED), CAST(quantity AS SIGNED) {rest}"),
         sqlite: format!("SELECT id, name, sku, price_cents, quantity {rest}"),
         |sql, it| {
-            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(ids.len() <= PREPARED_LIST);
-            for id in ids {
-                query = query.bind(id.number());
+            let mut query = sqlx::query_as(AssertSqlSafe(sql));
+            for id in &ids {
+                query = query.bind(*id);
             }
             query.fetch_all(it).await?
         }

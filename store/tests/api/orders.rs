@@ -2,7 +2,7 @@
 
 use lab::process::eventually_within;
 
-use crate::harness::{Data, Store, at_once, on_both, order, soon};
+use crate::harness::{Data, Store, at_once, on_both, order, private_servers, soon};
 
 #[test]
 fn the_flow_of_the_lab_passes_twice_in_a_row() {
@@ -268,4 +268,31 @@ fn the_same_key_makes_one_order_however_often_and_wherever_it_is_sent() {
         assert_eq!(send(&replicas[0], "/orders", "k-2", &body).status, 201);
         assert_eq!(replicas[0].stock(1), 998);
     });
+}
+
+/// A statement that is closed behind its use has the next one wait for 40 ms.
+#[test]
+fn a_long_order_takes_no_statement_that_is_closed_again() {
+    let (database, redis) = private_servers();
+    let data = Data::Servers(database.url("store").unwrap(), redis.url());
+    let store = Store::start(&data, &[]);
+    let created = |number: i64| {
+        let text = format!(r#"{{"name":"Some item","sku":"LONGSKU{number:03}","price":1.5}}"#);
+        let answer = store.post("/products", &text);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let level = format!(r#"{{"product_id":{number},"quantity":100}}"#);
+        assert_eq!(store.post("/stocks", &level).status, 201);
+    };
+    (5..=54).for_each(created);
+    let closed = || database.run("SHOW GLOBAL STATUS LIKE 'Com_stmt_close'").unwrap();
+    let before = closed();
+    for lines in [16, 17, 20, 33, 50] {
+        let lines: Vec<_> = (5..5 + lines).map(|product| (product, 2)).collect();
+        let id = store.order(1, &lines);
+        let shown = store.shown(&format!("/orders/{id}"));
+        let total = format!("\"total_amount\":\"{}.0\"", 3 * lines.len());
+        assert!(shown.contains(&total), "{shown}");
+    }
+    assert_eq!([5, 20, 21, 24, 37, 54].map(|it| store.stock(it)), [90, 90, 92, 94, 96, 98]);
+    assert_eq!(closed(), before);
 }
