@@ -98,17 +98,20 @@ def start_backends(folder):
 
 
 def start_proxies(balancer, backends, folder, running):
-    """All proxies at once; those that wait cost nothing."""
+    """All proxies at once; those that wait cost nothing. Each is in `running` as soon as it runs."""
     folder.mkdir()
     nginx = Path(program("nginx"))
-    started = [
-        start_reader("balancer", balancer, backends, folder),
-        start_reader("balancer_2_workers", balancer, backends, folder, workers=2),
-        start_reader("nginx", nginx, backends, folder),
-        start_reader("nginx_lab", nginx, backends, folder, is_tuned=False),
-        _start_haproxy(backends, folder),
+    starts = [
+        lambda: start_reader("balancer", balancer, backends, folder),
+        lambda: start_reader("balancer_2_workers", balancer, backends, folder, workers=2),
+        lambda: start_reader("nginx", nginx, backends, folder),
+        lambda: start_reader("nginx_lab", nginx, backends, folder, is_tuned=False),
+        lambda: _start_haproxy(backends, folder),
     ]
-    running += started
+    started = []
+    for start in starts:
+        started.append(start())
+        running.append(started[-1])
     return started
 
 
