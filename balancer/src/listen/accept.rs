@@ -42,8 +42,6 @@ pub struct Accept {
     is_unix: bool,
     closed: watch::Receiver<bool>,
     last: Last,
-    /// Connections that are not asked for a request at once, see [`Self::read_at_once`].
-    unasked: AtomicU32,
 }
 
 /// How many connections are not asked for a request at once after one that had none.
@@ -54,6 +52,8 @@ const UNASKED: u32 = 3;
 struct Apps {
     http: HttpApp,
     streams: StreamApp,
+    /// Connections that are not asked for a request at once, see [`Self::read_at_once`].
+    unasked: AtomicU32,
     /// They serve as long as anybody is served.
     _workers: Arc<Workers>,
 }
@@ -106,6 +106,7 @@ impl Accept {
         let apps = Apps {
             http: HttpApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone()),
             streams: StreamApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone()),
+            unasked: AtomicU32::new(0),
             _workers: Arc::clone(workers),
         };
         Self {
@@ -116,7 +117,6 @@ impl Accept {
             is_unix: matches!(bind, Bind::Unix(_)),
             closed,
             last: Arc::clone(last),
-            unasked: AtomicU32::new(0),
         }
     }
 
@@ -176,7 +176,7 @@ impl Accept {
     }
 
     fn begin(&self, accepted: Accepted, place: Place) {
-        let (mut stream, ends) = match accepted {
+        let (stream, ends) = match accepted {
             Accepted::Tcp(stream, peer) => {
                 // The kernel is asked only where it alone knows.
                 let local = match self.bind {
@@ -201,19 +201,22 @@ impl Accept {
                 apps.streams.serve(stream, ends, snapshot).await;
             });
         } else {
-            let read = self.read_at_once(&mut stream);
             tokio::spawn(async move {
                 let _place = place;
+                // Asked here: what was not there when it was accepted may have come by now.
+                let read = apps.read_at_once(&stream);
                 apps.http.serve(stream, ends, snapshot, read).await;
             });
         }
     }
+}
 
-    /// What a client has sent by the time its connection is accepted.
+impl Apps {
+    /// What a client has sent by the time its connection is first looked at.
     ///
     /// A request that is there saves a wait for it, a question in vain costs a system call: where
     /// clients are far away few are asked.
-    fn read_at_once(&self, stream: &mut Stream) -> Vec<u8> {
+    fn read_at_once(&self, stream: &Stream) -> Vec<u8> {
         let Stream::Fresh(socket) = stream else { return Vec::new() };
         let left = self.unasked.load(Ordering::Relaxed);
         if 0 < left {
