@@ -7,24 +7,13 @@
 
 use std::{env, fmt::Write, fs, num::NonZeroU32, path::Path};
 
-use lab::sim::{
-    Arrivals, Balancers, Capacity, Change, Discipline, Fate, Keys, Law, Patience, Plan, Run, Split,
-    Subject, View,
-};
+use lab::sim::{Arrivals, Balancers, Capacity, Change, Discipline, Law, Plan, Run, Subject, View};
 use policy::CATALOG;
 
+use crate::replay::{self, plan};
+
 fn plain() -> Plan {
-    Plan {
-        servers: vec![Capacity::default(); 5],
-        arrivals: Arrivals::Poisson(3.5),
-        demand: Law::H2(4.0),
-        keys: Keys::uniform(100),
-        requests: 2_000,
-        warm_up: 200,
-        seed: 7,
-        keeps_all: true,
-        ..Plan::default()
-    }
+    Plan { warm_up: 200, ..plan() }
 }
 
 /// A hundred servers, every third of twice the weight and speed.
@@ -40,32 +29,9 @@ fn many(each: u32) -> Plan {
 
 /// Failures, changes and limits of all kinds.
 fn trouble(view: View) -> Plan {
-    let happens = |at, server, what| Change { at, servers: vec![server], what };
-    Plan {
-        balancers: Balancers {
-            count: 3,
-            split: Split::Client,
-            view,
-            max_conns: NonZeroU32::new(6),
-            queue: 4,
-            fail_timeout: 2.0,
-            ..Balancers::default()
-        },
-        server_queue: Some(8),
-        patience: Patience { timeout: Some(6.0), retries: 2, budget: None },
-        changes: vec![
-            happens(40.0, 0, Fate::Down),
-            happens(80.0, 0, Fate::Up(10.0)),
-            happens(100.0, 1, Fate::Silent),
-            happens(140.0, 1, Fate::Up(0.0)),
-            happens(200.0, 2, Fate::Speed(0.1)),
-            happens(260.0, 3, Fate::Errors(0.5, 0.01)),
-            happens(300.0, 4, Fate::Leave),
-            happens(350.0, 4, Fate::Join),
-            happens(360.0, 4, Fate::Weight(NonZeroU32::MIN.saturating_add(2))),
-        ],
-        ..plain()
-    }
+    let plan = replay::trouble();
+    let balancers = Balancers { view, ..plan.balancers };
+    Plan { balancers, warm_up: 200, keeps_all: true, ..plan }
 }
 
 /// The same trouble among a hundred servers.

@@ -8,7 +8,8 @@ use lab::sim::{
 };
 use policy::CATALOG;
 
-fn plan() -> Plan {
+/// A plan in which nothing happens.
+pub(crate) fn plan() -> Plan {
     Plan {
         servers: vec![Capacity::default(); 5],
         arrivals: Arrivals::Poisson(3.5),
@@ -57,7 +58,7 @@ fn an_unknown_policy_is_answered_with_the_known_ones() {
 }
 
 /// Everything that can go wrong, at once.
-fn trouble() -> Plan {
+pub(crate) fn trouble() -> Plan {
     let happens = |at, server, what| Change { at, servers: vec![server], what };
     Plan {
         balancers: Balancers {

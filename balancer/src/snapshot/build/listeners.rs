@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use nix::unistd::geteuid;
 
-use crate::conf::address::Host;
-use crate::conf::{ConfError, Span};
+use crate::conf::address::{Address, Host};
+use crate::conf::{ConfError, Span, Word};
 use crate::engine::exchange::Exchange;
-use crate::http::listen::{DEFAULT_PORT, Listen};
+use crate::http::listen::DEFAULT_PORT;
 use crate::http::name_table::NameTable;
 use crate::http::server::{Server, Servers};
 use crate::modules::HttpBlock;
@@ -69,14 +69,8 @@ pub(super) fn listeners(
                 span: &line.span,
                 server: at,
             };
-            match binds(line, answers) {
-                Ok(binds) => {
-                    for bind in binds {
-                        add(&mut places, bind, &asked, problems);
-                    }
-                }
-                Err(problem) => problems.push(problem),
-            }
+            let binds = binds(&line.word, &line.address, Some(DEFAULT_PORT), answers);
+            add_line(&mut places, binds, &asked, problems);
         }
     }
     merge(&mut places);
@@ -103,22 +97,41 @@ fn default_bind() -> Bind {
     Bind::Inet(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
 }
 
-/// The addresses of a line: one for each port and each address of a name.
-fn binds(line: &Listen, answers: &Answers) -> Result<Vec<Bind>, ConfError> {
-    let hosts: Vec<IpAddr> = match &line.address.host {
+/// The addresses of a line, one for each port and each address of a name; `port` stands for none.
+pub(super) fn binds(
+    word: &Word,
+    address: &Address,
+    port: Option<u16>,
+    answers: &Answers,
+) -> Result<Vec<Bind>, ConfError> {
+    let hosts: Vec<IpAddr> = match &address.host {
         Host::Unix(path) => return Ok(vec![Bind::Unix(path.into())]),
         Host::Any => vec![Ipv4Addr::UNSPECIFIED.into()],
         Host::Ip(ip) => vec![*ip],
         Host::Name(name) => answers.get(name).cloned().unwrap_or_default(),
     };
+    let refuse =
+        |text: &str| word.refuse(format!("{text} in \"{word}\" of the \"listen\" directive"));
     if hosts.is_empty() {
-        let word = &line.word;
-        let text = format!("host not found in \"{word}\" of the \"listen\" directive");
-        return Err(word.refuse(text));
+        return Err(refuse("host not found"));
     }
-    let ports = line.address.ports.clone().unwrap_or(DEFAULT_PORT..=DEFAULT_PORT);
+    let ports = address.ports.clone().or(port.map(|it| it..=it));
+    let ports = ports.ok_or_else(|| refuse("no port"))?;
     let bind = |port, host: &IpAddr| Bind::Inet(SocketAddr::new(*host, port));
     Ok(ports.flat_map(|port| hosts.iter().map(move |it| bind(port, it))).collect())
+}
+
+/// Puts a server behind the addresses of a line, or tells why it has none.
+pub(super) fn add_line(
+    places: &mut Vec<Place>,
+    binds: Result<Vec<Bind>, ConfError>,
+    asked: &Asked<'_>,
+    problems: &mut Vec<ConfError>,
+) {
+    match binds {
+        Ok(binds) => binds.into_iter().for_each(|it| add(places, it, asked, problems)),
+        Err(problem) => problems.push(problem),
+    }
 }
 
 fn place(places: &mut Vec<Place>, bind: Bind) -> &mut Place {
@@ -141,12 +154,7 @@ fn place(places: &mut Vec<Place>, bind: Bind) -> &mut Place {
 ///
 /// Source: nginx `ngx_http.c`, `ngx_http_add_addresses` and `ngx_http_add_server`, and the same of
 /// `ngx_stream.c`.
-pub(super) fn add(
-    places: &mut Vec<Place>,
-    bind: Bind,
-    asked: &Asked<'_>,
-    problems: &mut Vec<ConfError>,
-) {
+fn add(places: &mut Vec<Place>, bind: Bind, asked: &Asked<'_>, problems: &mut Vec<ConfError>) {
     let shown = bind.to_string();
     let place = place(places, bind);
     let problem = |text: &str| ConfError::new(format!("{text} {shown}"), asked.span.clone());

@@ -1,11 +1,10 @@
 //! `stream`: its servers, their groups and logs, and the addresses they listen on.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::formats::{self, Formats};
-use super::listeners::{Asked, Place, add, merge};
+use super::listeners::{Asked, Place, add_line, binds, merge};
 use super::upstreams::Groups;
 use crate::client::Trusted;
 use crate::conf::address::{Address, Host, Purpose};
@@ -14,9 +13,8 @@ use crate::http::limit_zone::Zone;
 use crate::http::name_table::NameTable;
 use crate::http::proxy_pass::rows::Target;
 use crate::modules::stream::{StreamBlock, StreamScope, StreamServerBlock};
-use crate::snapshot::{Bind, Snapshot, StreamListener};
+use crate::snapshot::{Snapshot, StreamListener};
 use crate::stream::core::Handler;
-use crate::stream::listen::Listen;
 use crate::stream::pass::Pass;
 use crate::stream::proxy::aim::{self, Dynamic};
 use crate::stream::session::Session;
@@ -123,14 +121,8 @@ impl<'a> Compiler<'a> {
                     span: &line.span,
                     server: at,
                 };
-                match binds(line, answers) {
-                    Ok(binds) => {
-                        for bind in binds {
-                            add(&mut places, bind, &asked, &mut self.problems);
-                        }
-                    }
-                    Err(problem) => self.problems.push(problem),
-                }
+                let binds = binds(&line.word, &line.address, None, answers);
+                add_line(&mut places, binds, &asked, &mut self.problems);
             }
         }
         if servers.len() < self.stream.servers.len() {
@@ -241,23 +233,4 @@ impl<'a> Compiler<'a> {
         let proxy = scope.proxy.compile(target, &self.habits, self.variables)?;
         Ok(Content::Proxy(Box::new(proxy)))
     }
-}
-
-/// The addresses of a line: one for each port and each address of a name.
-fn binds(line: &Listen, answers: &Answers) -> Result<Vec<Bind>, ConfError> {
-    let word = &line.word;
-    let hosts: Vec<IpAddr> = match &line.address.host {
-        Host::Unix(path) => return Ok(vec![Bind::Unix(path.into())]),
-        Host::Any => vec![Ipv4Addr::UNSPECIFIED.into()],
-        Host::Ip(ip) => vec![*ip],
-        Host::Name(name) => answers.get(name).cloned().unwrap_or_default(),
-    };
-    let refuse =
-        |text: &str| word.refuse(format!("{text} in \"{word}\" of the \"listen\" directive"));
-    if hosts.is_empty() {
-        return Err(refuse("host not found"));
-    }
-    let ports = line.address.ports.clone().ok_or_else(|| refuse("no port"))?;
-    let bind = |port, host: &IpAddr| Bind::Inet(SocketAddr::new(*host, port));
-    Ok(ports.flat_map(|port| hosts.iter().map(move |it| bind(port, it))).collect())
 }
