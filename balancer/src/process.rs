@@ -184,10 +184,17 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
         replaced: Vec::new(),
     };
     process.tell_start();
-    console::close(args, configuration);
+    process.close_console();
     privilege::report_ready();
     process.obey(&signals);
     Ok(())
+}
+
+impl Process<'_> {
+    /// Has the error log of the configuration in force take what others write to standard error.
+    fn close_console(&self) {
+        console::close(self.args, &self.paths.prefix, &self.started);
+    }
 }
 
 /// Starts the threads that serve, with their priority and on their processors.

@@ -10,24 +10,36 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::args::Args;
 use crate::logs::error::{self, Taken, failed};
 use crate::logs::rows::{Severity, Target};
-use crate::snapshot::build::Configuration;
+use crate::process::rows::Settings;
 
 /// Where errors go when neither `-e` nor a directive says so.
 pub(crate) const IMPLICIT: &str = "logs/error.log";
 
-/// The log of the command line; `None` for standard error.
-static EARLY: OnceLock<Option<File>> = OnceLock::new();
+/// The log of the command line.
+#[derive(Debug)]
+enum Early {
+    /// A sub-command has none, and the configured log has taken its place where the program serves.
+    Absent,
+    Stderr,
+    File(File),
+}
+
+static EARLY: Mutex<Early> = Mutex::new(Early::Absent);
+
+fn early() -> MutexGuard<'static, Early> {
+    EARLY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Opens the log of the command line; without it, standard error is the log.
 pub(crate) fn open(args: &Args, prefix: &Path) {
-    let file = match args.error_log.as_deref().unwrap_or(IMPLICIT) {
-        "" | "stderr" => None,
+    *early() = match args.error_log.as_deref().unwrap_or(IMPLICIT) {
+        "" | "stderr" => Early::Stderr,
         name => {
             let path = prefix.join(name);
             let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(&path);
@@ -35,11 +47,9 @@ pub(crate) fn open(args: &Args, prefix: &Path) {
                 let text = failed(&path, &error);
                 complain(&format!("nginx: [alert] could not open error log file: {text}"));
             };
-            opened.map_err(told).ok()
+            opened.map_err(told).map_or(Early::Stderr, Early::File)
         }
     };
-    // The words are read once.
-    let _ = EARLY.set(file);
 }
 
 /// Whether the program serves, and standard error is not a place to tell anything any more.
@@ -47,11 +57,14 @@ static SERVES: AtomicBool = AtomicBool::new(false);
 
 /// From now on only the configured log is told; what others write to standard error goes there, too.
 ///
+/// To be called again when that log is another file, or its file was renamed: whoever holds the old
+/// one open keeps it on the disk.
+///
 /// Source: nginx `ngx_log.c`, `ngx_log_redirect_stderr`.
-pub(crate) fn close(args: &Args, configuration: &Configuration) {
+pub(crate) fn close(args: &Args, prefix: &Path, settings: &Settings) {
     SERVES.store(true, Ordering::Relaxed);
-    let prefix = &configuration.paths.prefix;
-    let lines = &configuration.process.error_logs;
+    *early() = Early::Absent;
+    let lines = &settings.error_logs;
     let is_told = lines.iter().any(|it| matches!(it.target, Target::Stderr));
     let named = lines.iter().find_map(|it| match &it.target {
         Target::File(path) => Some(path.as_str()),
@@ -68,18 +81,17 @@ pub(crate) fn close(args: &Args, configuration: &Configuration) {
 
 /// Tells what happens while the program starts, is tested or sends a signal.
 pub(crate) fn say(severity: Severity, text: &str) {
-    let taken = error::tell(severity, text).unwrap_or_else(|| match EARLY.get() {
-        Some(Some(log)) => {
+    let taken = error::tell(severity, text).unwrap_or_else(|| match &mut *early() {
+        Early::File(log) => {
             // There is nowhere to report that this failed.
-            let _ = (&*log).write_all(&error::line(severity, None, text));
+            let _ = log.write_all(&error::line(severity, None, text));
             Taken::ByFile
         }
-        Some(None) if Severity::Notice <= severity => {
+        Early::Stderr if Severity::Notice <= severity => {
             let _ = io::stderr().lock().write_all(&error::line(severity, None, text));
             Taken::ByStderr
         }
-        // A sub-command has no log.
-        _ => Taken::ByFile,
+        Early::Stderr | Early::Absent => Taken::ByFile,
     });
     let shows = taken == Taken::ByFile && !SERVES.load(Ordering::Relaxed);
     if shows && Severity::Warn <= severity {

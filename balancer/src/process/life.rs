@@ -82,6 +82,7 @@ impl Process<'_> {
             Signal::Usr1 => {
                 tracing::info!("reopening logs");
                 logs::reopen(self.log_owner());
+                self.close_console();
             }
             Signal::Usr2 if is_ignored => tracing::error!(
                 severity = "crit",

@@ -114,6 +114,7 @@ impl Process<'_> {
         self.listeners.configure(&snapshot);
         self.shared.install(snapshot);
         logs::error::direct(sinks);
+        self.close_console();
         if let Some(workers) = renewed {
             // What waits to be accepted is accepted by the new ones; who is served stays.
             self.workers = workers;
