@@ -40,7 +40,8 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
-    pub(super) fn new(plan: &Plan, subject: &Subject) -> Result<Self> {
+    /// The balancer of this number, from 0.
+    pub(super) fn new(plan: &Plan, subject: &Subject, number: u32) -> Result<Self> {
         let candidates = plan.servers.iter().enumerate().map(|(i, it)| {
             let name = format!("server-{i}");
             let mut candidate = Candidate::new(it.weight, 0);
@@ -48,7 +49,7 @@ impl Balancer {
             candidate
         });
         let servers = plan.servers.len();
-        let mut policy = subject.build()?;
+        let mut policy = subject.build(number, plan.balancers.count)?;
         policy.relist(&vec![None; servers]);
         let candidates: Vec<_> = candidates.collect();
         let follows = LARGE < servers;

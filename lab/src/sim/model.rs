@@ -91,7 +91,7 @@ struct Model<'a> {
 pub(super) fn run(plan: &Plan, subject: &Subject, replication: u64) -> Result<Run> {
     let of = |it| stream(plan.seed, replication, it);
     let servers = plan.servers.len();
-    let balancers = (0..plan.balancers.count).map(|_| Balancer::new(plan, subject));
+    let balancers = (0..plan.balancers.count).map(|it| Balancer::new(plan, subject, it));
     let mut model = Model {
         plan,
         subject,

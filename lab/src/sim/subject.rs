@@ -23,7 +23,7 @@ impl Subject {
             })?;
         let words = words.split(',').filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect();
         let subject = Self { entry, words };
-        subject.build()?;
+        subject.build(0, 1)?;
         Ok(subject)
     }
 
@@ -38,8 +38,44 @@ impl Subject {
         self.entry.needs.key || self.entry.needs.client
     }
 
-    pub(super) fn build(&self) -> Result<Box<dyn Policy>> {
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+    /// The policy of one of several balancers. Who wants to know its place among them is told it,
+    /// unless its words say it.
+    pub(super) fn build(&self, balancer: u32, balancers: u32) -> Result<Box<dyn Policy>> {
+        let mut words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let place = [format!("client={balancer}"), format!("clients={balancers}")];
+        let says = words.iter().any(|it| it.starts_with("client"));
+        if self.entry.id == "aperture-deterministic" && !says {
+            words.extend(place.iter().map(String::as_str));
+        }
         (self.entry.build)(&words).with_context(|| self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, num::NonZeroU32};
+
+    use policy::{Candidate, Request, SplitMix64, Time};
+
+    use super::*;
+
+    /// The servers of twelve that one of four balancers uses.
+    fn used(words: &str, balancer: u32) -> BTreeSet<usize> {
+        let mut policy = Subject::parse(words).unwrap().build(balancer, 4).unwrap();
+        let candidates = vec![Candidate::new(NonZeroU32::MIN, 0); 12];
+        policy.relist(&vec![None; candidates.len()]);
+        let mut draw = SplitMix64::new(430);
+        let mut pick = |_| policy.pick(&Request::at(Time::ZERO), &candidates, &mut draw).unwrap();
+        (0..200).map(&mut pick).collect()
+    }
+
+    #[test]
+    fn each_balancer_has_its_own_part_of_the_ring_unless_words_say_which() {
+        let ring = |it: u32| used("aperture-deterministic:min=3", it);
+        assert_eq!(ring(0), (0..3).collect());
+        assert_eq!(ring(3), (9..12).collect());
+        let said = |it: u32| used("aperture-deterministic:min=3,client=1,clients=4", it);
+        assert_eq!(said(3), (3..6).collect());
+        assert_eq!(used("p2c", 3), (0..12).collect());
     }
 }
