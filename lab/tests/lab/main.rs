@@ -6,6 +6,7 @@ mod data_services;
 mod experiment;
 mod faults;
 mod golden;
+mod lints;
 mod replay;
 mod replicas;
 mod tidy;

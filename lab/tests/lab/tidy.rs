@@ -30,12 +30,12 @@ const HOSTED: &[&str] = &["engine", "listen", "process", "tls"];
 /// Parts that take text and values and touch nothing.
 const PURE: &[&str] = &["balancer/src/conf", "balancer/src/http", "store/src/domain"];
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
 /// Every text file of ours, by its path from the workspace, in order.
-fn files() -> Vec<(String, String)> {
+pub(crate) fn files() -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![workspace()];
     while let Some(folder) = folders.pop() {
