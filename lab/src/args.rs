@@ -4,6 +4,7 @@ use std::{ffi::OsString, io::Write, net::SocketAddr, num::NonZeroU8, path::PathB
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::{
     cost::{self, Cost},
@@ -17,6 +18,7 @@ use crate::{
 };
 
 mod capacity;
+mod describe;
 mod experiment;
 mod faults;
 mod simulate;
@@ -149,6 +151,12 @@ enum Subject {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Writes what a shell offers after `lab` to standard output
+    #[command(hide = true)]
+    Completions { shell: Shell },
+    /// Writes the manual pages into a folder
+    #[command(hide = true)]
+    Man { folder: PathBuf },
 }
 
 impl Args {
@@ -181,6 +189,11 @@ impl Args {
             }
             Subject::Simulate(it) => it.run(out),
             Subject::Data { command } => with_data::run(&command),
+            Subject::Completions { shell } => {
+                describe::completions(shell, out);
+                Ok(())
+            }
+            Subject::Man { folder } => describe::man(&folder),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What was the program asked to do?
 
 pub mod args;
+mod describe;
 mod healthcheck;
 mod serve;
 mod verify;
@@ -39,6 +40,11 @@ pub fn run(invocation: Invocation) -> Result<ExitCode> {
         Command::Verify => runtime(&config)?.block_on(verify::run(config)),
         Command::Healthcheck => runtime(&config)?.block_on(healthcheck::run(config.listen)),
         Command::CheckConfig => say(&format!("{config:#?}")),
+        Command::Completions(shell) => {
+            describe::completions(shell);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(folder) => describe::man(&folder).map(|()| ExitCode::SUCCESS),
     }
 }
 

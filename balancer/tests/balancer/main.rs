@@ -19,6 +19,7 @@ mod filters;
 mod lab;
 mod leases;
 mod logs;
+mod manual;
 mod mistakes;
 mod observe;
 mod picks;

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod calibration;
+mod completions;
 mod data_services;
 mod experiment;
 mod faults;

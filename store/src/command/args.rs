@@ -1,14 +1,16 @@
 //! What was typed? Flags, environment and `.env`, merged into one configuration.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap, value_parser};
+use clap_complete::Shell;
 
 use crate::config::{Config, sources};
 use crate::seed::{Profile, Volume};
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     /// Answer requests.
     Serve,
@@ -32,6 +34,10 @@ pub enum Command {
     Healthcheck,
     /// Print the configuration.
     CheckConfig,
+    /// Print what a shell offers.
+    Completions(Shell),
+    /// Write the manual pages into a folder.
+    Man(PathBuf),
 }
 
 /// A command with everything it needs.
@@ -85,6 +91,8 @@ pub fn parse(
         "verify" => Command::Verify,
         "healthcheck" => Command::Healthcheck,
         "check-config" => Command::CheckConfig,
+        "completions" => Command::Completions(required(inner, "shell")),
+        "man" => Command::Man(required(inner, "folder")),
         _ => Command::Serve,
     };
     Ok((Invocation { command, config }, warnings))
@@ -93,6 +101,11 @@ pub fn parse(
 /// `store seed --seed 7` means the start of the generator, not what an empty database is filled with.
 fn seed_value(matches: &ArgMatches) -> Option<u64> {
     matches.get_one::<u64>("seed").copied()
+}
+
+/// An argument without which clap refuses what was typed.
+fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> T {
+    matches.get_one::<T>(name).cloned().expect("clap asks for it")
 }
 
 fn profile(matches: &ArgMatches, seed: u64) -> Profile {
@@ -117,7 +130,7 @@ fn profile(matches: &ArgMatches, seed: u64) -> Profile {
     }
 }
 
-fn clap() -> Clap {
+pub(super) fn clap() -> Clap {
     let serve = Clap::new("serve").about("Answer requests (default)");
     let commands = [
         serve,
@@ -139,6 +152,16 @@ fn clap() -> Clap {
             let own = it.get_name() == "seed";
             it.args(variables().filter(move |variable| !own || variable.get_id() != "STORE_SEED"))
         }))
+        .subcommands([
+            Clap::new("completions")
+                .about("Print what a shell offers after `store`")
+                .hide(true)
+                .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell))),
+            Clap::new("man")
+                .about("Write the manual pages into a folder")
+                .hide(true)
+                .arg(Arg::new("folder").required(true).value_parser(value_parser!(PathBuf))),
+        ])
         .args_conflicts_with_subcommands(true)
 }
 
