@@ -36,6 +36,7 @@ mod resolver;
 mod retry;
 mod rewrite;
 mod scale;
+mod service;
 mod signal;
 mod silence;
 mod sinkhole;
