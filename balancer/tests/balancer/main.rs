@@ -16,6 +16,7 @@ mod error_log;
 mod explain;
 mod files;
 mod filters;
+mod kubernetes;
 mod lab;
 mod leases;
 mod logs;

@@ -8,6 +8,7 @@ mod experiment;
 mod faults;
 mod golden;
 mod lints;
+mod manifests;
 mod package;
 mod replay;
 mod replicas;

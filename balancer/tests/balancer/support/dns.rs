@@ -42,10 +42,15 @@ pub(crate) struct Dns {
 impl Dns {
     /// Listens; it knows no name yet.
     pub(crate) fn start() -> Self {
+        Self::at(0)
+    }
+
+    /// As [`Dns::start`], on a certain port.
+    pub(crate) fn at(port: u16) -> Self {
         // The port is to be free for both protocols.
         let (tcp, udp) = (0..50)
             .find_map(|_| {
-                let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+                let tcp = TcpListener::bind(("127.0.0.1", port)).unwrap();
                 let udp = UdpSocket::bind(tcp.local_addr().unwrap()).ok()?;
                 Some((tcp, udp))
             })
