@@ -1,12 +1,15 @@
 //! The life of the program: start, serve, drain, end.
 
 use std::io;
+use std::net::TcpListener as StdListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::{Pid, getppid};
 use pingora_runtime::{BlockingPoolOpts, NoStealRuntime, RuntimeOpts};
+use socket2::Socket;
+use tokio::task::JoinHandle;
 
 use crate::args::Args;
 use crate::conf::error::os_text;
@@ -55,6 +58,8 @@ pub(crate) struct Process<'a> {
     /// What logs call the first of them.
     pub(crate) first_worker: u64,
     pub(crate) listeners: Listeners,
+    /// The listener of `--admin`, `None` without that option.
+    pub(crate) admin: Option<AdminListener>,
     pub(crate) pid_file: PidFile,
     pub(crate) shutdown_timeout: Option<Duration>,
     /// What the program goes by that a reload does not change.
@@ -75,6 +80,13 @@ pub(crate) struct Process<'a> {
     pub(crate) successor: Option<Successor>,
     /// Configurations that some connections are still served by.
     pub(crate) replaced: Vec<Generation>,
+}
+
+/// The listener of `--admin`, for a program that takes over, and who answers on it.
+#[derive(Debug)]
+pub(crate) struct AdminListener {
+    pub(crate) socket: Socket,
+    pub(crate) task: JoinHandle<()>,
 }
 
 /// Starts, serves and ends; the exit code is nginx's.
@@ -121,11 +133,13 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
     let mut listeners = Listeners::default();
     let inherited = upgrade::inherited();
     let is_successor = inherited.is_some();
-    listeners.inherit(inherited.into_iter().flatten());
+    let mut inherited = inherited.unwrap_or_default();
+    let left = admin_socket(args, &mut inherited);
+    listeners.inherit(inherited);
     let opened = open_all(&listeners, &snapshot, count)?;
     listeners.drop_inherited();
     version::tell_log();
-    let admin = open_admin(args)?;
+    let admin = open_admin(args, left)?;
     let token = read_token(args)?;
     let user = configuration.process.serves_as().map_err(|text| {
         emerg(&text);
@@ -160,9 +174,10 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
     background.spawn(upstream::resolve::follow(Arc::clone(&shared)));
     background.spawn(upstream::state::follow(Arc::clone(&shared)));
     background.spawn(upstream::check::follow(Arc::clone(&shared)));
-    if let Some(listener) = admin {
-        background.spawn(admin::serve(listener, Arc::clone(&shared), token));
-    }
+    let admin = admin.map(|(listener, socket)| {
+        let task = background.spawn(admin::serve(listener, Arc::clone(&shared), token));
+        AdminListener { socket, task }
+    });
     let shutdown_timeout = configuration.process.worker_shutdown_timeout;
     let mut process = Process {
         args,
@@ -171,6 +186,7 @@ fn serve(args: &Args, configuration: &Configuration, paths: Paths) -> Result<(),
         workers,
         first_worker: FIRST_WORKER,
         listeners,
+        admin,
         pid_file,
         shutdown_timeout,
         environment: configuration.process.environment(),
@@ -236,11 +252,20 @@ fn open_all(
     Err(Refused)
 }
 
-fn open_admin(args: &Args) -> Result<Option<std::net::TcpListener>, Refused> {
+/// Takes the socket of the admin address out of those that another program left us.
+fn admin_socket(args: &Args, inherited: &mut Vec<Socket>) -> Option<Socket> {
+    let address = args.admin?;
+    let is_it = |it: &Socket| it.local_addr().is_ok_and(|it| it.as_socket() == Some(address));
+    inherited.iter().position(is_it).map(|it| inherited.swap_remove(it))
+}
+
+/// The admin listener, and a copy of its socket for a program that takes over.
+fn open_admin(args: &Args, left: Option<Socket>) -> Result<Option<(StdListener, Socket)>, Refused> {
     let Some(address) = args.admin else { return Ok(None) };
-    let listener = std::net::TcpListener::bind(address).and_then(|it| {
-        it.set_nonblocking(true)?;
-        Ok(it)
+    let bound = || StdListener::bind(address).map(Socket::from);
+    let listener = left.map_or_else(bound, Ok).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok((socket.try_clone()?.into(), socket))
     });
     listener.map(Some).map_err(|error| {
         emerg(&format!("bind() to {address} of \"--admin\" failed {}", os_text(&error)));

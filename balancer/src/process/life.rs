@@ -158,7 +158,11 @@ impl Process<'_> {
             return tracing::error!(severity = "alert", "{text}");
         }
         let started = user::as_root(self.user.as_ref(), || {
-            upgrade::start_successor(self.listeners.sockets(), self.environment.clone())
+            let admin = self.admin.as_ref().map(|it| &it.socket);
+            upgrade::start_successor(
+                self.listeners.sockets().chain(admin),
+                self.environment.clone(),
+            )
         });
         match started.unwrap_or_else(|it| Err(user::cannot(&it))) {
             Ok(child) => {
@@ -243,6 +247,10 @@ impl Process<'_> {
         tracing::info!("gracefully shutting down");
         self.listeners.close_all(self.socket_files());
         self.shared.stop();
+        if let Some(admin) = self.admin.as_ref().filter(|_| self.successor.is_some()) {
+            // Who asks for figures from now on means those of the program that serves.
+            admin.task.abort();
+        }
         let started = Instant::now();
         let is_late = || self.shutdown_timeout.is_some_and(|it| it <= started.elapsed());
         // A connection that waits in a backlog is accepted in the first moment after the stop.

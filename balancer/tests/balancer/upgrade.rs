@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{Origin, PATIENCE, ask, eventually, free_port};
+use crate::support::{Client, Origin, PATIENCE, ask, eventually, free_port};
 
 /// A program in the background, and those that take over from it; all end with this guard.
 struct Daemon {
@@ -25,6 +25,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(http: &str) -> Self {
+        Self::start_with(&[], http)
+    }
+
+    /// The same with further words on its command line.
+    fn start_with(words: &[&str], http: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let http = http.replace("PORT", &port.to_string());
@@ -36,6 +41,7 @@ impl Daemon {
         let status = Command::new(env!("CARGO_BIN_EXE_balancer"))
             .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
             .arg(folder.path())
+            .args(words)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .status()
@@ -104,10 +110,12 @@ fn lives(pid: Pid) -> bool {
 }
 
 fn serving(origin: &Origin) -> Daemon {
-    Daemon::start(&format!(
-        "server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://{}; }} }}",
-        origin.name()
-    ))
+    Daemon::start(&serving_text(origin))
+}
+
+fn serving_text(origin: &Origin) -> String {
+    let server = "server { listen 127.0.0.1:PORT; location / { proxy_pass http://ORIGIN; } }";
+    server.replace("ORIGIN", &origin.name())
 }
 
 #[test]
@@ -196,4 +204,27 @@ fn a_successor_that_cannot_start_changes_nothing() {
     eventually("the end is told", || daemon.log().contains("exited with code 1"));
     eventually("the number is back", || daemon.pid() == Some(old) && daemon.old_pid().is_none());
     assert_eq!(daemon.get().as_deref(), Some("hello"));
+}
+
+#[test]
+fn the_admin_listener_is_handed_over_too() {
+    let (origin, admin) = (Origin::named("hello"), free_port());
+    let address = format!("127.0.0.1:{admin}");
+    let daemon = Daemon::start_with(&["--admin", &address], &serving_text(&origin));
+    // What the program that answers has counted.
+    let counted = || {
+        let answer = Client::to(admin).get("/api/9/http/requests");
+        let value: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        value["total"].as_u64().unwrap()
+    };
+    assert_eq!(daemon.get().as_deref(), Some("hello"));
+    eventually("the old one has counted a request", || counted() == 1);
+
+    let (old, new) = daemon.upgrade();
+    kill(old, Signal::SIGQUIT).unwrap();
+    eventually("the old one ends", || !lives(old));
+    assert_eq!(counted(), 0);
+    assert_eq!(daemon.get().as_deref(), Some("hello"));
+    eventually("the new one has counted a request", || counted() == 1);
+    assert_eq!(daemon.pid(), Some(new));
 }
