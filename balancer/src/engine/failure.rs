@@ -41,6 +41,21 @@ impl Failure {
         }
     }
 
+    /// What the system lacks for another connection, in nginx's words; `None` when the server is at
+    /// fault.
+    ///
+    /// Source: nginx `ngx_event_connect.c`, `ngx_event_connect_peer`: whoever gets no socket blames
+    /// nobody.
+    pub fn lack(error: &std::io::Error) -> Option<&'static str> {
+        match error.raw_os_error()? {
+            12 => Some("socket() failed (12: Cannot allocate memory)"),
+            23 => Some("socket() failed (23: Too many open files in system)"),
+            24 => Some("socket() failed (24: Too many open files)"),
+            105 => Some("socket() failed (105: No buffer space available)"),
+            _ => None,
+        }
+    }
+
     /// A server that took too long.
     pub fn timeout(sent: Sent, action: &'static str) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Balancer, Client, Gate, Origin, eventually, text};
+use crate::support::{Balancer, Client, Gate, Origin, eventually, free_port, text};
 
 /// The harness asks the admin listener, whose connections are not counted.
 fn few(most: u32, http: &str) -> String {
@@ -69,4 +69,59 @@ fn a_client_without_a_place_is_refused_and_the_others_are_not_harmed() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         client.try_answer().is_some_and(|it| it.text() == "a")
     });
+}
+
+#[test]
+fn whoever_has_no_descriptor_left_blames_no_server() {
+    let origins = [Origin::named("a"), Origin::named("a")];
+    let [first, second] = origins.each_ref().map(Origin::name);
+    let balancer = Balancer::start(&format!(
+        "upstream u {{ keepalive 0; server {first}; server {second}; }} \
+         server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://u; }} }} }} \
+         worker_rlimit_nofile 128; stream {{"
+    ));
+    let mut client = balancer.client();
+    assert_eq!(client.get("/").text(), "a");
+    let idle: Vec<Client> = (0..200).map(|_| balancer.client()).collect();
+    eventually("descriptors are short", || balancer.said().contains("24: Too many open files"));
+    assert_eq!(client.get("/").status, 500);
+    drop(idle);
+    eventually("it serves again", || balancer.client().get("/").status == 200);
+    let text = "socket() failed (24: Too many open files) while connecting to upstream";
+    let said = balancer.said();
+    assert!(said.contains(text) && !said.contains("temporarily disabled"), "{said}");
+    let up = balancer.metric("balancer_upstream_server_state", &["state=\"up\""]);
+    assert_eq!(
+        (up, balancer.metric("balancer_upstream_server_failures_total", &[])),
+        (Some(2), Some(0))
+    );
+}
+
+#[test]
+fn a_session_without_a_descriptor_blames_no_server() {
+    let origins = [Origin::named("a"), Origin::named("a")];
+    let [first, second] = origins.each_ref().map(Origin::name);
+    let sessions = free_port();
+    let balancer = Balancer::start(&format!(
+        "server {{ listen 127.0.0.1:PORT; return 200 a; }} }} worker_rlimit_nofile 128; \
+         stream {{ upstream u {{ server {first}; server {second}; }} \
+         server {{ listen 127.0.0.1:{sessions}; proxy_pass u; }}"
+    ));
+    let text = "socket() failed (24: Too many open files) while connecting to upstream";
+    let short = || balancer.said().matches("failed (24: Too many open files)").count();
+    // A session takes two: whether the last descriptor goes to a client or to its server depends on
+    // how many are open besides.
+    for besides in 0..2 {
+        let _besides: Vec<Client> = (0..besides).map(|_| balancer.client()).collect();
+        let before = short();
+        let _sessions: Vec<Client> = (0..100).map(|_| Client::to(sessions)).collect();
+        eventually("descriptors are short", || before < short());
+    }
+    eventually("sessions are served again", || {
+        let mut client = Client::to(sessions);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.try_answer().is_some_and(|it| it.text() == "a")
+    });
+    let said = balancer.said();
+    assert!(said.contains(text) && !said.contains("temporarily disabled"), "{said}");
 }

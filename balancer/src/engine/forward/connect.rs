@@ -34,7 +34,13 @@ impl Connection<'_> {
         let mut connecting = pin!(Peer::connect_from(&lease.backend, &way));
         let peer = poll_fn(|context| {
             if let Poll::Ready(done) = connecting.as_mut().poll(context) {
-                return Poll::Ready(done.map_err(|error| Stop::Failed(Failure::connect(&error))));
+                return Poll::Ready(done.map_err(|error| match Failure::lack(&error) {
+                    Some(text) => {
+                        logs::note(Level::Error, exchange, text, "connecting to upstream");
+                        Stop::Aborted(Abort::Own)
+                    }
+                    None => Stop::Failed(Failure::connect(&error)),
+                }));
             }
             if !proxy.ignore_client_abort && self.client_is_gone(context, exchange) {
                 return Poll::Ready(Err(Stop::Aborted(Abort::ClientGone)));

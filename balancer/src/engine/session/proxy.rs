@@ -14,6 +14,7 @@ use policy::{Event, Time, Transition};
 use crate::conf::error::os_text;
 use crate::conf::value::size;
 use crate::engine::clock;
+use crate::engine::failure::Failure;
 use crate::engine::peer::{Outgoing, Peer};
 use crate::engine::session::relay::{Ended, Relay};
 use crate::engine::session::{Connection, Status};
@@ -111,7 +112,13 @@ impl Connection<'_> {
                     relay.start(first, [up, down], lease.began);
                     return self.relay(proxy, habit, relay, peer, lease).await;
                 }
-                Err(reason) => self.charge(&mut tried, lease, reason),
+                Err(Some(reason)) => self.charge(&mut tried, lease, reason),
+                Err(None) => {
+                    let now = clock::now();
+                    let total = now.since(lease.began);
+                    lease.finish(Event::Abandoned { head: None, total }, now);
+                    return 500;
+                }
             }
             let is_late = |it| it <= clock::now().since(began);
             if left == 0 || !proxy.next_upstream || proxy.next_upstream_timeout.is_some_and(is_late)
@@ -122,14 +129,15 @@ impl Connection<'_> {
         }
     }
 
-    /// Opens a connection to the server of a lease; what the client sends meanwhile is read.
+    /// Opens a connection to the server of a lease; what the client sends meanwhile is read. A failure
+    /// without a reason is our own.
     async fn connect(
         &mut self,
         proxy: &Proxy,
         way: &Outgoing,
         relay: &mut Relay,
         lease: &Lease<'_>,
-    ) -> Result<Peer, Reason> {
+    ) -> Result<Peer, Option<Reason>> {
         self.deadline.arm(proxy.connect_timeout);
         // Behind a PROXY header nginx looks at once for more, as it does where more comes.
         let before = self.session.received;
@@ -152,14 +160,18 @@ impl Connection<'_> {
         let peer = match peer {
             Some(Ok(peer)) => peer,
             Some(Err(error)) => {
+                if let Some(text) = Failure::lack(&error) {
+                    note(Level::Error, &self.session, text);
+                    return Err(None);
+                }
                 let (severity, text) = failure(&lease.backend, &error);
                 note_as(severity, &self.session, &text);
-                return Err(Reason::Connect);
+                return Err(Some(Reason::Connect));
             }
             None => {
                 let text = "upstream timed out (110: Connection timed out)";
                 note(Level::Error, &self.session, text);
-                return Err(Reason::Timeout);
+                return Err(Some(Reason::Timeout));
             }
         };
         let took = clock::now().since(lease.began);
