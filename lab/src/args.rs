@@ -1,6 +1,8 @@
 //! What may be asked of the lab on the command line.
 
-use std::{ffi::OsString, io::Write, net::SocketAddr, num::NonZeroU8, path::PathBuf};
+use std::{
+    ffi::OsString, io::Write, net::SocketAddr, num::NonZeroU8, path::PathBuf, time::Duration,
+};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -57,6 +59,12 @@ enum Subject {
         /// Port of the shop on 127.0.0.1, the admin listener takes the next one; 0 takes free ports
         #[arg(long, default_value = "8080")]
         port: u16,
+        /// As slow as this step of the lab: fixed, 1, 2, 3, 4, 5
+        #[arg(long, default_value = "fixed")]
+        stage: String,
+        /// Seconds until a replica that has ended is started again
+        #[arg(long, default_value = "10", value_name = "SECONDS")]
+        restart_after: u64,
     },
     /// Sends Locust's users to a running shop; exit code 1 when a request fails
     Load {
@@ -163,10 +171,10 @@ impl Args {
     /// Carries out what was asked, and prints its result to `out`.
     pub fn run(self, out: &mut impl Write) -> Result<()> {
         match self.command {
-            Subject::Up { replicas, policy, data, seed, port } => {
-                let (variables, volume) = (Vec::new(), None);
+            Subject::Up { replicas, policy, data, seed, port, stage, restart_after } => {
+                let (variables, volume) = (shop::stage(&stage), None);
                 let plan = shop::Plan { replicas, policy, data, seed, port, variables, volume };
-                up::run(&plan, out)
+                up::run(&plan, Duration::from_secs(restart_after), out)
             }
             Subject::Load { users, rate, time, script, shop, admin, csv } => {
                 load::run(&Load { users, rate, time, script, shop, admin, csv }, out)

@@ -19,7 +19,7 @@ use anyhow::{Result, ensure};
 use crate::{
     csv,
     load::{Endpoint, Load},
-    shop::{Data, Plan, Seed, Shop},
+    shop::{self, Data, Plan, Seed, Shop},
     stats::scaling::Scaling,
 };
 
@@ -129,11 +129,6 @@ pub fn run(
 
 impl Campaign {
     fn plan(&self, stage: &str, replicas: NonZeroU8) -> Plan {
-        let mut variables = vec![("STORE_STAGE", stage.to_owned())];
-        if stage != "fixed" {
-            // The lab had no indexes for its reports.
-            variables.push(("STORE_INDEXES", "lab".to_owned()));
-        }
         Plan {
             replicas,
             policy: "least_conn".to_owned(),
@@ -141,7 +136,7 @@ impl Campaign {
             seed: self.seed,
             volume: None,
             port: 0,
-            variables,
+            variables: shop::stage(stage),
         }
     }
 

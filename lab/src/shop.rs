@@ -77,6 +77,17 @@ pub struct Plan {
     pub volume: Option<Volume>,
 }
 
+/// The variables that make a store as slow as this step of the lab.
+#[must_use]
+pub fn stage(step: &str) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("STORE_STAGE", step.to_owned())];
+    if step != "fixed" {
+        // The lab had no indexes for its reports.
+        variables.push(("STORE_INDEXES", "lab".to_owned()));
+    }
+    variables
+}
+
 /// A running shop; everything in it ends with this guard.
 #[derive(Debug)]
 pub struct Shop {
@@ -224,7 +235,11 @@ impl Shop {
     }
 
     /// Starts the replica at `position` again, on the same address, and waits until it is ready.
-    pub fn restart_replica(&mut self, position: usize) -> Result<()> {
+    pub fn restart_replica(
+        &mut self,
+        position: usize,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let replica = &mut self.replicas[position];
         replica.process.stop(GRACE);
         replica.process = serve(
@@ -234,15 +249,18 @@ impl Shop {
             &self.environment,
             self.folder.path(),
         )?;
-        replica.wait_until_ready(&|| Ok(()))
+        replica.wait_until_ready(go_on)
     }
 
-    /// The first part found to have ended, in one sentence with its last lines below.
-    pub fn first_end(&mut self) -> Option<String> {
-        let replicas = self.replicas.iter_mut().map(|it| &mut it.process);
-        replicas
-            .chain([&mut self.balancer])
-            .find_map(|it| it.ended().is_some().then(|| it.obituary()))
+    /// How the balancer has ended, in one sentence with its last lines below; `None` while it runs.
+    pub fn balancer_end(&mut self) -> Option<String> {
+        self.balancer.ended().is_some().then(|| self.balancer.obituary())
+    }
+
+    /// The same of the replica at `position`.
+    pub fn replica_end(&mut self, position: usize) -> Option<String> {
+        let process = &mut self.replicas[position].process;
+        process.ended().is_some().then(|| process.obituary())
     }
 }
 

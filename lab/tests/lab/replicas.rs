@@ -76,7 +76,7 @@ fn a_replica_that_drains_under_load_costs_no_request() {
             }
             failures
         },
-        |_| shop.restart_replica(1).unwrap(),
+        |_| shop.restart_replica(1, &|| Ok(())).unwrap(),
     );
     assert_eq!(failures.concat(), Vec::<String>::new());
 }

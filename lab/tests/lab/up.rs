@@ -93,18 +93,30 @@ fn set_parameters(shop: &mut Shop, parameters: &[&str]) {
     shop.reload();
 }
 
-/// The process id of a replica that `lab` started.
-fn replica_pid(lab: u32, name: &str) -> i32 {
-    let entry = format!("STORE_INSTANCE={name}");
-    fs::read_dir(format!("/proc/{lab}/task"))
+/// The child of `parent` that is so.
+fn child(parent: u32, is_so: impl Fn(i32) -> bool) -> Option<i32> {
+    fs::read_dir(format!("/proc/{parent}/task"))
         .unwrap()
-        .map(|it| fs::read_to_string(it.unwrap().path().join("children")).unwrap())
+        .map(|it| fs::read_to_string(it.unwrap().path().join("children")).unwrap_or_default())
         .flat_map(|it| it.split_whitespace().map(|it| it.parse().unwrap()).collect::<Vec<i32>>())
-        .find(|it| {
-            let environment = fs::read(format!("/proc/{it}/environ")).unwrap_or_default();
-            environment.split(|it| *it == 0).any(|it| it == entry.as_bytes())
-        })
-        .unwrap()
+        .find(|it| is_so(*it))
+}
+
+/// A variable of a running process.
+fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).ok()?;
+    let found = environment.split('\0').find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+    found.map(str::to_owned)
+}
+
+/// The process id of a replica that `lab` started.
+fn replica_pid(lab: u32, name: &str) -> Option<i32> {
+    child(lab, |it| variable(it, "STORE_INSTANCE").as_deref() == Some(name))
+}
+
+/// Where a replica listens, as it was told to.
+fn replica_address(pid: i32) -> String {
+    variable(pid, "STORE_LISTEN").unwrap_or_default()
 }
 
 #[test]
@@ -131,17 +143,53 @@ fn one_command_leads_to_an_answered_order_and_one_signal_ends_it() {
 }
 
 #[test]
-fn the_end_of_one_replica_ends_all_and_is_told_by_name() {
-    let mut lab = up(&["--port", "0", "--seed", "small", "--replicas", "2"]);
-    let shop = address(&table(&mut lab)["shop"]);
-    let replica = Pid::from_raw(replica_pid(lab.pid(), "store-2"));
-    signal::kill(replica, Signal::SIGKILL).unwrap();
+fn a_replica_that_ends_is_told_by_name_and_started_again_while_the_other_serves() {
+    let mut lab = up(&["--port", "0", "--seed", "small", "--restart-after", "1"]);
+    let rows = table(&mut lab);
+    let (shop, killed) = (address(&rows["shop"]), replica_pid(lab.pid(), "store-1").unwrap());
+    let told = format!("store-1 {} process {killed}", replica_address(killed));
+    assert_eq!(rows["replicas"], told);
+
+    signal::kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+    answering(shop, 4);
+    eventually("the end is told", || {
+        let said = lab.last_lines();
+        let sentence = said.lines().any(|it| it == "store-1 was ended by SIGKILL");
+        sentence && said.contains("It is started again in 1 s.")
+    });
+    eventually("the start is told", || {
+        let Some(now) = replica_pid(lab.pid(), "store-1") else { return false };
+        let place = format!("store-1 serves again: {} process {now}", replica_address(now));
+        killed != now && lab.last_lines().lines().any(|it| it == place)
+    });
+    assert!(lab.ended().is_none(), "{}", lab.obituary());
+}
+
+#[test]
+fn the_end_of_the_balancer_ends_all_and_is_told() {
+    let mut lab = up(&["--port", "0", "--seed", "small"]);
+    let rows = table(&mut lab);
+    let replica = replica_address(replica_pid(lab.pid(), "store-2").unwrap());
+    let balancer = child(lab.pid(), |it| {
+        let program = fs::read_link(format!("/proc/{it}/exe")).unwrap_or_default();
+        program.ends_with("balancer")
+    });
+    signal::kill(Pid::from_raw(balancer.unwrap()), Signal::SIGKILL).unwrap();
 
     let status = lab.wait(|| Ok(())).unwrap();
     assert_eq!(status.code(), Some(1));
     let said = lab.last_lines();
-    assert!(said.contains("lab: store-2 was ended by SIGKILL"), "{said}");
-    assert!(TcpStream::connect(shop).is_err());
+    assert!(said.contains("lab: balancer was ended by SIGKILL"), "{said}");
+    assert!(TcpStream::connect(address(&rows["shop"])).is_err());
+    assert!(TcpStream::connect(replica).is_err());
+}
+
+#[test]
+fn a_shop_is_as_slow_as_the_stage_that_was_asked_for() {
+    let mut lab = up(&["--port", "0", "--seed", "small", "--replicas", "1", "--stage", "3"]);
+    let rows = table(&mut lab);
+    let metrics = http::get(address(&rows["shop"]), "/metrics").unwrap().text();
+    assert!(metrics.contains(r#"stage="3""#), "{metrics}");
 }
 
 #[test]
@@ -184,7 +232,7 @@ fn a_killed_replica_costs_no_read_and_comes_back_without_a_reload() {
     assert!(is_rotation_of(&answering(shop.address(), 2), "12"));
     shop.kill_replica(1);
     assert_eq!(answering(shop.address(), 20), "1".repeat(20));
-    shop.restart_replica(1).unwrap();
+    shop.restart_replica(1, &|| Ok(())).unwrap();
     eventually("the replica is served again", || answering(shop.address(), 2).contains('2'));
 }
 
@@ -228,7 +276,7 @@ fn a_replica_killed_under_users_costs_no_read() {
         shop.kill_replica(1);
         let then = answers(admin);
         eventually("the others go on", || then + 20.0 <= answers(admin));
-        shop.restart_replica(1).unwrap();
+        shop.restart_replica(1, &|| Ok(())).unwrap();
         load.join().unwrap().unwrap()
     });
     for endpoint in &outcome.endpoints {
