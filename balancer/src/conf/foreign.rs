@@ -110,7 +110,7 @@ pub(crate) const MODULES: &[Module] = &[
     Module {
         name: "http_v3",
         names: &["http3", "http3_*", "quic_*"],
-        instead: "offer HTTP/2 with `http2 on`",
+        instead: "leave it out: clients are served HTTP/1.1",
     },
     Module {
         name: "tunnel",

@@ -67,7 +67,7 @@ pub(super) fn run(words: &[String], is_plain: bool) -> Result<ExitCode, String> 
     if asked.once || !out.is_terminal() {
         let status = ask(&asked.address).map_err(|it| cannot(&asked.address, &it))?;
         let color = out.is_terminal() && !is_plain;
-        super::write(&draw(&status, (usize::MAX, COLUMNS), color))?;
+        super::write(&draw(&status, (usize::MAX, usize::MAX), color))?;
         return Ok(ExitCode::SUCCESS);
     }
     loop {

@@ -224,6 +224,8 @@ fn a_terminal_shows_the_same() {
     let mut client = balancer.client();
     client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("the request is in flight", || balancer.active() == 1);
+    // The server that is closed has least to do, and fails.
+    assert_eq!(balancer.client().get("/").status, 200);
     let address = balancer.admin_url("").replace("http://", "");
     let top = |address: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_balancer"));
@@ -238,6 +240,9 @@ fn a_terminal_shows_the_same() {
     assert!(line("shop  nginx-least-conn").contains("1 in flight"), "{text}");
     assert!(!text.contains('\x1b') && first.contains("● up"), "{text}");
     assert!(line("127.0.0.3").contains("■ down"), "{text}");
+    // Nothing is cut where there is no terminal to be too narrow.
+    let mut servers = text.lines().filter(|it| it.starts_with("127."));
+    assert!(servers.any(|it| it.contains("  1 failure, tried again in ")), "{text}");
     release.send(()).unwrap();
     client.answer();
     drop(balancer);

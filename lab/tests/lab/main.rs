@@ -10,6 +10,7 @@ mod golden;
 mod lints;
 mod manifests;
 mod package;
+mod pages;
 mod replay;
 mod replicas;
 mod tidy;
