@@ -1,7 +1,7 @@
 //! What do the words beyond nginx's options ask for?
 //!
 //! `test` explains a configuration, `directives` lists what the program knows, `top` shows what it
-//! does. Under the name `nginx` there are none, so that a script that meets them by mistake is told
+//! does, `healthcheck` whether it serves. Under the name `nginx` there are none, so that a script that meets them by mistake is told
 //! as nginx tells it.
 
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +16,8 @@ use crate::process::command::{CONF, PREFIX, try_out};
 use crate::process::complain;
 use crate::snapshot::build::{Paths, examine};
 
+mod ask;
+mod healthcheck;
 mod top;
 
 /// What a sub-command is asked for besides nginx's options.
@@ -57,6 +59,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
     let done = match name.as_str() {
         "test" => Asked::parse(words).and_then(|it| test(&it)),
         "directives" => Asked::parse(words).and_then(|it| directives(&it)),
+        "healthcheck" => healthcheck::run(words),
         "top" => top::run(words, is_plain()),
         _ => return None,
     };

@@ -1,21 +1,15 @@
 //! `balancer top`: the page of the admin listener, on a terminal.
 
-use std::io::{self, IsTerminal, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
 
 use self::screen::{Status, draw};
+use super::ask::{ADDRESS, cannot, get};
 
 mod screen;
-
-/// Where the examples have the admin listener.
-const ADDRESS: &str = "127.0.0.1:8081";
-
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines and columns where nobody says how many there are.
 const LINES: usize = 24;
@@ -84,25 +78,12 @@ pub(super) fn run(words: &[String], is_plain: bool) -> Result<ExitCode, String> 
     }
 }
 
-fn cannot(address: &str, error: &io::Error) -> String {
-    format!("[error] the admin listener at {address} does not answer: {error}")
-}
-
 /// The status of the balancer behind an admin listener.
 fn ask(address: &str) -> io::Result<Status> {
-    let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
-    let address: SocketAddr = address.parse().map_err(|_| invalid("no address and port"))?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /api/status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let end = memchr::memmem::find(&answer, b"\r\n\r\n").ok_or_else(|| invalid("no HTTP"))?;
-    if !answer.starts_with(b"HTTP/1.1 200 ") {
-        return Err(invalid("it is no admin listener"));
+    match get(address, "/api/status")? {
+        (200, body) => serde_json::from_slice(&body).map_err(io::Error::from),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no admin listener")),
     }
-    serde_json::from_slice(&answer[end + 4..]).map_err(io::Error::from)
 }
 
 #[cfg(test)]

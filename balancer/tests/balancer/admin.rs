@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -283,8 +283,23 @@ fn health_turns_when_the_stop_begins() {
     let admin = Admin::start(Vec::new());
     let answer = admin.ask("GET", "/health");
     assert_eq!((answer.status, &*answer.body), (200, "ok\n"));
+    assert_eq!(healthcheck(admin.address), (Some(0), String::new()));
     admin.shared.stop();
     assert_eq!(admin.ask("GET", "/health").status, 503);
+    let address = admin.address;
+    let text = format!("nginx: [error] {address} is not healthy: stopping\n");
+    assert_eq!(healthcheck(address), (Some(1), text));
+    drop(admin);
+    let (code, text) = healthcheck(address);
+    let told = format!("nginx: [error] the admin listener at {address} does not answer: ");
+    assert!(code == Some(1) && text.starts_with(&told), "{code:?} {text}");
+}
+
+/// What a container's engine is told, and what a person reads.
+fn healthcheck(address: SocketAddr) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_balancer"));
+    let done = command.args(["healthcheck", &address.to_string()]).output().unwrap();
+    (done.status.code(), String::from_utf8(done.stderr).unwrap())
 }
 
 #[test]

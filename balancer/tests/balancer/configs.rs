@@ -103,6 +103,15 @@ fn the_smallest_file_of_each_policy_is_served_by_that_policy() {
 }
 
 #[test]
+fn the_files_for_containers_are_served() {
+    for (name, groups) in [("shop", 1), ("lab", 1), ("nginx", 0)] {
+        let path = workspace().join("configs/docker").join(name).with_extension("conf");
+        let configuration = read_file(&path, false).unwrap();
+        assert_eq!(build(&configuration, None).unwrap().upstreams.len(), groups, "{name}");
+    }
+}
+
+#[test]
 fn the_files_of_the_lab_load_unchanged() {
     for (name, group, servers) in [
         ("lab_2025", "flask_backend", 0),

@@ -119,8 +119,9 @@ fn crossplane_reads_every_configuration_as_we_do() {
     let folder = TempDir::new().unwrap();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut all = files();
-    all.extend(Disk.glob(&workspace.join("configs/*.conf")).unwrap());
-    all.extend(Disk.glob(&workspace.join("configs/nginx/*.conf")).unwrap());
+    for folder in ["configs", "configs/docker", "configs/nginx"] {
+        all.extend(Disk.glob(&workspace.join(folder).join("*.conf")).unwrap());
+    }
     all.extend(cases(folder.path()));
     let python = workspace.join(".venv/bin/python");
     let output = Command::new(&python).arg(corpus().join("tree.py")).args(&all).output();

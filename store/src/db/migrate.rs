@@ -46,15 +46,17 @@ pub async fn run(db: &Db, migrate: Migrate, indexes: Indexes) -> Result<(), DbEr
             mysql(it, indexes).await?;
             return meta::store(session.link(db, "migrate"), "schema_version", VERSION).await;
         }
-        let locked: Option<i64> =
-            sqlx::query_scalar("SELECT GET_LOCK(CONCAT('store migrate ', MD5(DATABASE())), 60)")
-                .fetch_one(&mut **it)
-                .await?;
+        // A name may have 64 characters, as many as that of a database. MySQL 9 has no MD5 any more.
+        let locked: Option<i64> = sqlx::query_scalar(
+            "SELECT GET_LOCK(CONCAT('store migrate ', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
+        )
+        .fetch_one(&mut **it)
+        .await?;
         if locked != Some(1) {
             return Err(DbError::Unavailable(None));
         }
         let outcome = mysql(it, indexes).await;
-        sqlx::query("DO RELEASE_LOCK(CONCAT('store migrate ', MD5(DATABASE())))")
+        sqlx::query("DO RELEASE_LOCK(CONCAT('store migrate ', LEFT(SHA2(DATABASE(), 256), 32)))")
             .execute(&mut **it)
             .await?;
         outcome?;
