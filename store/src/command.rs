@@ -24,13 +24,14 @@ pub fn run(invocation: Invocation) -> Result<ExitCode> {
     match command {
         Command::Serve => runtime(&config)?.block_on(serve::run(config)),
         Command::Migrate => runtime(&config)?.block_on(run_migrate(config)),
-        Command::Seed { profile, reset } => runtime(&config)?.block_on(async {
+        Command::Seed { profile, reset, if_empty } => runtime(&config)?.block_on(async {
             let app = migrated(config).await?;
             if reset {
                 seed::reset(&app.db).await?;
             }
             match seed::fill_if_empty(&app.db, &profile).await? {
                 Outcome::Filled => say(&format!("seeded {}", profile.name())),
+                Outcome::NotEmpty if if_empty => say("the database is not empty: nothing is done"),
                 Outcome::NotEmpty => anyhow::bail!(
                     "the database is not empty: use --reset to remove every row first"
                 ),

@@ -22,6 +22,8 @@ pub enum Command {
         profile: Profile,
         /// Remove every row first.
         reset: bool,
+        /// Do nothing, and succeed, where there is a row.
+        if_empty: bool,
     },
     /// Write into Redis what the database says.
     Repair {
@@ -86,6 +88,7 @@ pub fn parse(
         "seed" => Command::Seed {
             profile: profile(inner, seed_value(inner).unwrap_or(config.seed_value)),
             reset: inner.get_flag("reset"),
+            if_empty: inner.get_flag("if-empty"),
         },
         "repair" => Command::Repair { full: inner.get_flag("full") },
         "verify" => Command::Verify,
@@ -176,6 +179,11 @@ fn seed_command() -> Clap {
     Clap::new("seed").about("Fill an empty database").args([
         Arg::new("profile").value_parser(["small", "lab", "custom"]).default_value("small"),
         Arg::new("reset").long("reset").action(ArgAction::SetTrue).help("Remove every row first"),
+        Arg::new("if-empty")
+            .long("if-empty")
+            .action(ArgAction::SetTrue)
+            .conflicts_with("reset")
+            .help("Leave a filled database as it is, and succeed"),
         number("users", 1, "Users of `custom`"),
         number("products", 1, "Products of `custom`"),
         number("orders", 0, "Orders of `custom`"),

@@ -34,6 +34,8 @@ fn the_lab_profile_is_the_same_on_both_databases_and_is_not_seeded_twice() {
         assert!(!again.status.success());
         let words = "store: the database is not empty: use --reset to remove every row first\n";
         assert!(String::from_utf8_lossy(&again.stderr).ends_with(words));
+        let left = run(&folder, &settings, &["seed", "lab", "--if-empty"]);
+        assert!(left.status.success(), "{left:?}");
         if matches!(data, Data::Servers(..)) {
             let unfilled = run(&folder, &settings, &["verify"]);
             assert!(
