@@ -2,7 +2,7 @@
 # that it names, and nothing else: no shell, no package manager, no root.
 ARG RUST=1.95
 FROM rust:${RUST}-bookworm AS build
-# hadolint ignore=DL3008
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake \
     && rm -rf /var/lib/apt/lists/*

@@ -3,10 +3,10 @@ FROM debian:bookworm-slim
 RUN echo 'deb http://deb.debian.org/debian sid main' >/etc/apt/sources.list.d/sid.list \
     && apt-get -o Acquire::Check-Valid-Until=false update && apt-get install -y --no-install-recommends -t sid mysql-server-core mysql-client-core \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --home-dir /var/lib/mysql mysql \
+    && useradd --system --uid 999 --home-dir /var/lib/mysql mysql \
     && mkdir -p /var/lib/mysql /run/mysqld && chown mysql: /var/lib/mysql /run/mysqld
 COPY mysql-entrypoint /usr/local/bin/docker-entrypoint.sh
-USER mysql
+USER 999
 VOLUME /var/lib/mysql
 ENTRYPOINT ["docker-entrypoint.sh"]
 CMD ["mysqld"]
