@@ -41,8 +41,9 @@ fn named(text: &str) -> Vec<&str> {
 fn each_file_of_the_package_is_there() {
     for (place, source) in files() {
         let path = workspace().join("balancer").join(&source);
-        if source.starts_with("target/release/") {
-            assert_eq!(place, "/usr/sbin/balancer");
+        if let Some(made) = source.strip_prefix("target/release/") {
+            // One by cargo, one by `script/package` from all that is linked.
+            assert!(["balancer", "third-party.gz"].contains(&made), "{place}");
         } else if source.ends_with("/*.conf") {
             assert!(fs::read_dir(path.parent().unwrap()).unwrap().count() > 1, "{source}");
         } else {
@@ -58,6 +59,20 @@ fn each_file_of_the_package_is_there() {
         // Where the lines for the unit are put.
         assert!(text.contains("\n#DEBHELPER#\n"), "{script}");
     }
+}
+
+#[test]
+fn the_package_says_whose_it_is_and_which_version() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let package = &manifest["workspace"]["package"];
+    let version = package["version"].as_str().unwrap();
+    assert!(read("configs/debian/changelog").starts_with(&format!("balancer ({version}-1) ")));
+    let licence = package["license"].as_str().unwrap();
+    let copyright = read("configs/debian/copyright");
+    assert!(copyright.contains(&format!("\nLicense: {licence}\n")));
+    let notices = copyright.split_whitespace().find(|it| it.ends_with("third-party.gz."));
+    assert!(files().contains_key(notices.unwrap().trim_end_matches('.')));
 }
 
 #[test]
