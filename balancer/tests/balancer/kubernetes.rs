@@ -1,7 +1,7 @@
 //! Does the balancer live in a cluster as the manifests of `configs/kubernetes` have it live?
 //!
 //! Its own command line, its own `nginx.conf`, another user, a file system that cannot be written,
-//! process 1 of its namespace; the end is what `preStop` makes of it. The test starts itself again
+//! process 1 of its namespace; it ends by the signal that the image names. The test starts itself again
 //! in namespaces of its own, where the names of the cluster mean replicas of the test.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
@@ -11,6 +11,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::{Client, Dns, Gate, Origin, eventually, text};
 
@@ -32,15 +35,20 @@ fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("configs/kubernetes")
 }
 
-/// The words of the one `command: […]` of the manifest that has one of them.
-fn command(word: &str) -> Vec<String> {
+/// What the manifest gives the program of the image.
+fn arguments() -> Vec<String> {
     let manifest = fs::read_to_string(configs().join("balancer.yaml")).unwrap();
-    let lists = manifest.lines().filter_map(|it| it.trim().strip_prefix("command: ["));
-    let words = |it: &str| -> Vec<String> {
-        let words = it.strip_suffix(']').unwrap().split(", ");
-        words.map(|it| it.trim_matches('"').to_owned()).collect()
-    };
-    lists.map(words).find(|it| it.iter().any(|it| it.contains(word))).unwrap()
+    let list = manifest.lines().find_map(|it| it.trim().strip_prefix("args: [")).unwrap();
+    let words = list.strip_suffix(']').unwrap().split(", ");
+    words.map(|it| it.trim_matches('"').to_owned()).collect()
+}
+
+/// The signal that the image of the balancer names for its end.
+fn stop_signal() -> Signal {
+    let file = fs::read_to_string(configs().join("../../Dockerfile")).unwrap();
+    let stage = file.split("\nFROM ").find(|it| it.starts_with("scratch AS balancer\n")).unwrap();
+    let name = stage.lines().find_map(|it| it.strip_prefix("STOPSIGNAL ")).unwrap();
+    name.parse().unwrap()
 }
 
 #[test]
@@ -86,7 +94,7 @@ fn start(words: &[String]) -> First {
     let (user, group) = (format!("--map-user={USER}"), format!("--map-group={USER}"));
     let mut command = Command::new("unshare");
     command.args(["--user", &user, &group, "--pid", "--fork", "--kill-child"]);
-    command.arg(env!("CARGO_BIN_EXE_balancer")).args(&words[1..]);
+    command.arg(env!("CARGO_BIN_EXE_balancer")).args(words);
     // A file, as nobody reads a pipe meanwhile.
     let log = fs::File::create(LOG).unwrap();
     First(command.stdin(Stdio::null()).stdout(log).spawn().unwrap())
@@ -104,7 +112,7 @@ fn within_namespaces() {
     assert!(fs::write("/var/tmp/balancer", "").is_err(), "the root can be written");
 
     let conf = configs().join("nginx.conf").display().to_string();
-    let words = command("--admin").into_iter();
+    let words = arguments().into_iter();
     let words: Vec<_> =
         words.map(|it| if it == "/etc/balancer/nginx.conf" { conf.clone() } else { it }).collect();
     assert!(words.contains(&conf), "{words:?}");
@@ -132,19 +140,15 @@ fn within_namespaces() {
     eventually("it is placed", || two.seen().iter().any(|it| it.path() == "/slow"));
     let children = format!("/proc/{0}/task/{0}/children", balancer.0.id());
     let process = fs::read_to_string(children).unwrap();
-    let mut enter = Command::new("nsenter");
-    enter.args(["--user", "--pid", "--preserve-credentials", "--target", process.trim()]);
-    let mut pre_stop = enter.args(command("kill")).stdin(Stdio::null()).spawn().unwrap();
-    // Others do not know yet that it ends, and still send requests.
+    // While it is waited for others to know that it ends, they still send requests.
     assert_eq!(ask(), "two");
+    kill(Pid::from_raw(process.trim().parse().unwrap()), stop_signal()).unwrap();
     eventually("it is not ready any more", || ready() == 503);
     eventually("nobody new is let in", || !is_open(8080));
-    assert_eq!(pre_stop.try_wait().unwrap(), None, "TERM would come while a request is served");
+    assert_eq!(balancer.0.try_wait().unwrap(), None, "a request is being served");
     gate.open();
     assert_eq!(slow.answer().text(), "two");
     assert!(balancer.0.wait().unwrap().success());
-    // Nobody is left in a namespace whose first process has gone.
-    pre_stop.wait().unwrap();
     let log = fs::read_to_string(LOG).unwrap();
     assert!(log.contains("\"GET /slow HTTP/1.1\" 200"), "{log}");
 }

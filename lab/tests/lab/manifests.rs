@@ -222,9 +222,7 @@ fn nobody_is_killed_before_it_has_finished() {
     let grace = |it: &Value| it["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
     let conf = fs::read_to_string(workspace().join("configs/kubernetes/nginx.conf")).unwrap();
     let balancer = pod("balancer");
-    let command = &container(balancer)["lifecycle"]["preStop"]["exec"]["command"][2];
-    let pause = command.as_str().unwrap().strip_prefix("sleep ").unwrap();
-    let pause: u64 = pause.split(';').next().unwrap().parse().unwrap();
+    let pause = container(balancer)["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
     assert!(pause + seconds(argument(&conf, "worker_shutdown_timeout")) < grace(balancer));
     let store = pod("store");
     let delay = seconds(variable(store, "STORE_DRAIN_DELAY"));
