@@ -34,14 +34,17 @@ RUN mkdir -p base/etc/ssl/certs base/tmp base/run base/var/lib/shop \
     && chown 999:999 base/run base/var/lib/shop \
     && chmod 1777 base/tmp
 
-# Where nginx's image has things: its name, its logs on the standard streams, a place for its pid file.
-RUN mkdir -p nginx/usr/sbin nginx/var/log/nginx nginx/var/lib/shop \
+# Where nginx's image has things: its name, its files, its logs on the standard streams, a place for its
+# pid file. The folder that the program looks into by itself leads there, so `nginx -s reload` is enough.
+RUN mkdir -p nginx/usr/sbin nginx/usr/local/nginx nginx/var/log/nginx \
     && ln -s balancer nginx/usr/sbin/nginx \
-    && ln -s /run nginx/var/run \
+    && ln -s /etc/nginx nginx/usr/local/nginx/conf \
+    && ln -s /usr/share/nginx/html nginx/usr/local/nginx/html \
+    && ln -s /var/log/nginx nginx/usr/local/nginx/logs \
     && ln -s /dev/stdout nginx/var/log/nginx/access.log \
     && ln -s /dev/stderr nginx/var/log/nginx/error.log \
-    && ln -s /var/log/nginx nginx/var/lib/shop/logs \
-    && chown -R --no-dereference 999:999 nginx/var/log/nginx nginx/var/lib/shop \
+    && ln -s /run nginx/var/run \
+    && chown -R --no-dereference 999:999 nginx/var/log/nginx nginx/usr/local/nginx \
     && find base nginx bin -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
 
@@ -64,7 +67,7 @@ EXPOSE 80 8081
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=2s --timeout=6s --start-period=10s CMD ["/usr/sbin/balancer", "healthcheck"]
 ENTRYPOINT ["/usr/sbin/balancer"]
-CMD ["-p", "/var/lib/shop", "-c", "/etc/nginx/nginx.conf", "-e", "stderr", "-g", "daemon off;", "--admin", "0.0.0.0:8081"]
+CMD ["-e", "stderr", "-g", "daemon off;", "--admin", "0.0.0.0:8081"]
 
 
 FROM scratch AS store

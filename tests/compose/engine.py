@@ -150,7 +150,10 @@ class Project:
 
 def docker(*words):
     """What `docker WORDS` prints."""
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"docker {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def eventually(what, holds, within=30.0):
