@@ -72,6 +72,17 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share.abs())
 }
 
+/// The share of so many nines, with as many decimals as it takes to see them.
+pub(crate) fn share_below(nines: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an axis has a handful of nines"
+    )]
+    let decimals = (nines - 2.0).max(0.0) as usize;
+    format!("{:.decimals$} %", 100.0 - 10.0_f64.powf(2.0 - nines))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +92,11 @@ mod tests {
         let shown = [0.0, 0.012_34, 0.1234, 1.234, 12.34, 123.4, 12_345.6, f64::NAN].map(short);
         assert_eq!(shown, ["0", "0.0123", "0.123", "1.23", "12.3", "123", "12346", "unknown"]);
         assert_eq!(Unit::Millis.write(-0.0021), "-2.10 ms");
+    }
+
+    #[test]
+    fn each_nine_can_be_seen() {
+        let shown = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0].map(share_below);
+        assert_eq!(shown, ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.9999 %"]);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     changes::changes,
     compare::{self, COMPARED, Pair},
     herding::herding,
-    number::{Unit, interval, percent, short},
+    number::{Unit, interval, share_below, short},
     plot::{self, Axis, Line},
 };
 use crate::{
@@ -250,7 +250,7 @@ fn distribution(
         // Only whole numbers of nines are told.
         let nines = it.round();
         let shown = (it - nines).abs() < 1e-6;
-        if shown { percent(1.0 - 10.0_f64.powf(-nines)) } else { String::new() }
+        if shown { share_below(nines) } else { String::new() }
     };
     let time = |it: f64| short(10.0_f64.powf(it));
     let name = unit.name();
