@@ -180,6 +180,11 @@ impl State {
         }
     }
 
+    /// Whether something that happened led to it, and not the configuration.
+    pub const fn is_result(self) -> bool {
+        matches!(self, Self::Unavail | Self::Unhealthy | Self::Ejected)
+    }
+
     /// A shape for those who do not see the color.
     pub const fn sign(self) -> char {
         match self {

@@ -127,12 +127,15 @@ impl Memory {
         for (group, server) in servers {
             let name = (group.name.clone(), server.name.clone());
             let known = self.states.get(&name).copied();
-            if known.is_some_and(|it| it != server.state) || known.is_none() && before.is_some() {
+            // Somebody may have failed before the first look.
+            let was_up = before.is_none() && server.state.is_result();
+            let is_new = known.is_none() && !was_up;
+            if known.is_some_and(|it| it != server.state) || was_up || is_new && before.is_some() {
                 let is_bad = !matches!(server.state, State::Up | State::Draining);
                 let why =
                     if server.why.is_empty() { String::new() } else { format!(": {}", server.why) };
-                let is_new = if known.is_none() { "new, " } else { "" };
-                let text = format!("{is_new}{}{why}", server.state.word());
+                let new = if is_new { "new, " } else { "" };
+                let text = format!("{new}{}{why}", server.state.word());
                 note(is_bad, format!("{} {}", group.name, server.name), text);
             }
             states.insert(name, server.state);
@@ -141,5 +144,47 @@ impl Memory {
             note(false, format!("{group} {server}"), "gone".to_owned());
         }
         self.states = states;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::build::{self, Paths};
+    use std::fs;
+
+    /// What is read of a group whose first server has failed, or not yet.
+    fn view(has_failed: bool) -> View {
+        let folder = tempfile::tempdir().unwrap();
+        let conf = folder.path().join("nginx.conf");
+        let text = "events {} http { access_log off; upstream u { server 127.0.0.1:1; \
+                    server 127.0.0.1:2 down; } server { listen 127.0.0.1:8080; location / { \
+                    proxy_pass http://u; } } }";
+        fs::write(&conf, text).unwrap();
+        let paths = Paths { prefix: folder.path().to_owned(), conf };
+        let configuration = build::read(&paths, None, false).unwrap();
+        let shared = Shared::new(build::build(&configuration, None).unwrap(), 1);
+        let mut view = View::read(&shared);
+        if has_failed {
+            view.upstreams[0].servers[0].state = State::Unavail;
+        }
+        view
+    }
+
+    #[track_caller]
+    fn check(looks: &[bool], expected: &[&str]) {
+        let mut memory = Memory::default();
+        looks.iter().for_each(|it| memory.compare(&view(*it), 1));
+        let events: Vec<_> = memory.events.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(events, expected, "{looks:?}");
+    }
+
+    #[test]
+    fn what_happened_before_the_first_look_is_told_and_what_the_configuration_says_is_not() {
+        check(&[false, false], &[]);
+        check(&[false, true], &["unavail"]);
+        check(&[true], &["unavail"]);
+        check(&[true, true], &["unavail"]);
+        check(&[true, false], &["up", "unavail"]);
     }
 }
