@@ -23,6 +23,7 @@ mod capacity;
 mod describe;
 mod experiment;
 mod faults;
+mod overload;
 mod simulate;
 mod whatif;
 
@@ -139,6 +140,8 @@ enum Subject {
     Capacity(capacity::Capacity),
     /// Has MariaDB, Redis, a replica and the network fail under orders, and compares the books
     Faults(faults::Faults),
+    /// Asks ten times more of a server than it can do, with and without a limit of concurrency
+    Overload(overload::Overload),
     /// Makes one page of folders that experiments and simulations have kept, or of files of Locust
     Report {
         /// Folders, `*_stats.csv` or HTML reports of Locust
@@ -192,6 +195,7 @@ impl Args {
             }
             Subject::Capacity(it) => it.run(out),
             Subject::Faults(it) => it.run(out),
+            Subject::Overload(it) => it.run(out),
             Subject::Report { sources, compare, out: page } => {
                 report::run(&sources, compare, page, out).map(|_| ())
             }

@@ -3,7 +3,7 @@
 //! Every policy meets the same requests: a repeat draws them once, for all. Within a repeat the order
 //! of the runs is drawn, so that a slow minute of the machine does not hit the same policy each time.
 
-mod connection;
+pub(crate) mod connection;
 pub(crate) mod front;
 mod gates;
 mod locust;

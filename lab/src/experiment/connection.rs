@@ -8,20 +8,22 @@ use std::{
 
 /// What is told of one answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The three digits.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// `X-Store-Instance`, empty without one.
-    pub(super) instance: String,
+    pub(crate) instance: String,
     /// When its first byte came.
-    pub(super) first_byte: Instant,
+    pub(crate) first_byte: Instant,
     /// How much of a body it had.
-    pub(super) body: usize,
+    pub(crate) body: usize,
+    /// Whether it said when to come again.
+    pub(crate) says_when: bool,
 }
 
 /// A connection to one address, opened when it is needed.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     address: SocketAddr,
     patience: Duration,
     stream: Option<TcpStream>,
@@ -29,14 +31,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(address: SocketAddr, patience: Duration) -> Self {
+    pub(crate) fn new(address: SocketAddr, patience: Duration) -> Self {
         Self { address, patience, stream: None, bytes: Vec::new() }
     }
 
     /// Sends a request and reads its answer; after an error the next request has a new connection.
     ///
     /// A kept connection that the server has closed in the meantime is replaced once, as browsers do.
-    pub(super) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         let kept = self.stream.is_some();
         match self.exchange(request) {
             Err(error) if kept && is_closed(&error) && self.bytes.is_empty() => {
@@ -87,6 +89,7 @@ impl Connection {
                     instance: head.instance,
                     first_byte: at,
                     body,
+                    says_when: head.says_when,
                 });
             }
             if read == 0 {
@@ -115,6 +118,7 @@ struct Head {
     instance: String,
     length: Length,
     closes: bool,
+    says_when: bool,
 }
 
 /// `None` while the head is not whole.
@@ -126,8 +130,8 @@ fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
     let mut lines = text.split("\r\n");
     let status = lines.next().and_then(|it| it.split(' ').nth(1)?.parse().ok());
     let status: u16 = status.ok_or_else(|| bad("no status"))?;
-    let mut head =
-        Head { size, status, instance: String::new(), length: Length::ToTheEnd, closes: false };
+    let (instance, length) = (String::new(), Length::ToTheEnd);
+    let mut head = Head { size, status, instance, length, closes: false, says_when: false };
     for (name, value) in lines.filter_map(|it| it.split_once(':')) {
         let (name, value) = (name.to_ascii_lowercase(), value.trim());
         match name.as_str() {
@@ -136,6 +140,7 @@ fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
                 head.length = Length::Known(value.parse().map_err(|_| bad("no length"))?);
             }
             "transfer-encoding" => head.length = Length::Chunks,
+            "retry-after" => head.says_when = true,
             "connection" => head.closes = value.eq_ignore_ascii_case("close"),
             _ => (),
         }

@@ -9,6 +9,7 @@ mod faults;
 mod golden;
 mod lints;
 mod manifests;
+mod overload;
 mod package;
 mod pages;
 mod replay;
