@@ -64,6 +64,7 @@ impl Shared {
     /// Starts with a configuration, for a number of workers.
     pub fn new(snapshot: Snapshot, workers: usize) -> Self {
         check::prepare(&snapshot);
+        snapshot.exporter.iter().for_each(|it| it.start());
         Self {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -78,6 +79,7 @@ impl Shared {
     pub fn install(&self, snapshot: Snapshot) {
         let generation = snapshot.generation;
         check::prepare(&snapshot);
+        snapshot.exporter.iter().for_each(|it| it.start());
         self.snapshot.store(Arc::new(snapshot));
         // Release: whoever sees the number finds at least this configuration.
         self.generation.store(generation, Ordering::Release);

@@ -38,6 +38,7 @@ pub mod mirror;
 pub mod name_table;
 pub mod not_modified;
 pub mod only;
+pub mod otel;
 pub mod packed;
 pub mod page;
 pub mod plain;
@@ -145,6 +146,9 @@ pub fn route<'a>(
         if let Content::Slash(target) = &location.content {
             exchange.redirect = Some(target.value(exchange));
             return (location, Some(Action::Redirect(301)));
+        }
+        if let Some(tracing) = location.tracing.as_ref().filter(|_| !exchange.is_internal) {
+            tracing.start(exchange);
         }
         let lines = location;
         if let Flow::Answer(action) = rewrite::run(&lines.rewrite, exchange, server, &mut location)

@@ -11,6 +11,7 @@ pub mod listen;
 pub mod logs;
 pub mod metrics;
 pub mod modules;
+pub mod otel;
 pub mod process;
 pub mod proxy_protocol;
 pub mod regex;

@@ -106,6 +106,7 @@ pub fn write(view: &View, format: Format, take: &mut dyn FnMut(&mut Vec<u8>)) {
     families::protections(&mut out, &view.upstreams);
     families::clients(&mut out, view);
     families::logs(&mut out, view);
+    families::spans(&mut out, view);
     families::configuration(&mut out, view);
     families::process(&mut out, view);
     families::nginx(&mut out, view);

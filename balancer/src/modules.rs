@@ -7,6 +7,7 @@
 use crate::conf::{
     Block, Catalog, ConfError, Directive, Effect, Group, MANY, Row, Rows, Span, Table, Word,
 };
+use crate::http::otel::exporter;
 use crate::http::{limit_zone, listen, location, plain, rewrite, server, try_files};
 use crate::logs::rows as logs;
 use crate::process::rows as process;
@@ -46,6 +47,8 @@ pub struct HttpBlock {
     pub variables: variable::Settings,
     /// `limit_req_zone`, `limit_conn_zone`
     pub zones: limit_zone::Settings,
+    /// `otel_exporter` and its relatives
+    pub exporter: exporter::Settings,
     /// `log_format`
     pub formats: logs::Formats,
     /// Its servers.
@@ -134,6 +137,7 @@ const HTTP: &[&dyn Rows<HttpBlock>] = &[
     &Table::new(plain::ROWS, |it: &mut HttpBlock| &mut it.entrance),
     &Table::new(variable::ROWS, |it: &mut HttpBlock| &mut it.variables),
     &Table::new(limit_zone::ROWS, |it: &mut HttpBlock| &mut it.zones),
+    &Table::new(exporter::ROWS, |it: &mut HttpBlock| &mut it.exporter),
     &Table::new(logs::FORMAT_ROWS, |it: &mut HttpBlock| &mut it.formats),
 ];
 

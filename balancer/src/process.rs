@@ -24,7 +24,7 @@ use crate::process::rows::Settings;
 use crate::process::signal::Signals;
 use crate::process::user::User;
 use crate::snapshot::build::{self, Configuration, Paths};
-use crate::{admin, logs, upstream};
+use crate::{admin, logs, otel, upstream};
 
 pub mod command;
 mod console;
@@ -45,6 +45,9 @@ const BIND_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the end waits for the last lines of the logs; a disk that has stalled is left behind.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// How long the end waits for a collector to take the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How long the end waits for sessions that were cut to write their lines.
 const LAST_SESSIONS: Duration = Duration::from_secs(2);
@@ -96,6 +99,7 @@ pub fn run(args: &Args, configuration: &Configuration, paths: Paths) -> ExitCode
         return privilege::start_daemon();
     }
     let served = serve(args, configuration, paths);
+    otel::finish(LAST_SPANS);
     logs::writer::finish(LAST_LINES);
     match served {
         Ok(()) => ExitCode::SUCCESS,

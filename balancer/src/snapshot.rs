@@ -7,6 +7,7 @@ use crate::conf::ConfError;
 use crate::http::limit_zone::Zone;
 use crate::http::server::Servers;
 use crate::logs::error::ErrorLogs;
+use crate::otel::Exporter;
 use crate::stream;
 use crate::stream::session::Session;
 use crate::upstream::Upstream;
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub checks: Vec<Arc<Check>>,
     /// Error logs of `http` and `stream`, open even where every server has its own.
     pub error_logs: [ErrorLogs; 2],
+    /// Who takes the spans of requests, where they leave any.
+    pub exporter: Option<Arc<Exporter>>,
     /// Zones of `limit_req` and `limit_conn`.
     pub zones: Vec<Arc<Zone>>,
     /// Zones of `limit_conn` in `stream`.

@@ -36,6 +36,8 @@ pub struct View {
     pub panics: u64,
     /// Log lines that no file took, because its disk was full or too slow.
     pub dropped_log_lines: u64,
+    /// Spans by what became of them, `None` where nobody is told of any.
+    pub spans: Option<[(&'static str, u64); 4]>,
     /// Requests whose head was read each second, lately.
     pub per_second: f64,
     /// What happened lately, the last first.

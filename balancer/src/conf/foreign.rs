@@ -144,9 +144,9 @@ pub(crate) const MODULES: &[Module] = &[
         instead: "use `map`, `set`, `rewrite` and `auth_request`",
     },
     Module {
-        name: "otel",
-        names: &["otel_*", "opentracing", "opentracing_*", "opentelemetry", "opentelemetry_*"],
-        instead: "pass `traceparent` on as it is and measure with `metrics`",
+        name: "opentracing",
+        names: &["opentracing", "opentracing_*", "opentelemetry", "opentelemetry_*"],
+        instead: "trace with `otel_exporter` and `otel_trace`",
     },
     Module { name: "brotli", names: &["brotli", "brotli_*"], instead: "compress with `gzip`" },
     Module { name: "zstd", names: &["zstd", "zstd_*"], instead: "compress with `gzip`" },

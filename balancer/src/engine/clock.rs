@@ -20,6 +20,12 @@ pub fn unix_millis() -> u64 {
     now.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Nanoseconds since 1970, for those who put events of several programs in order.
+pub fn unix_nanos() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX))
+}
+
 thread_local! {
     /// The second since 1970 at this worker's last tick; 0 on a thread that has none.
     static SECOND: Cell<u64> = const { Cell::new(0) };

@@ -19,6 +19,7 @@ use crate::engine::{Ends, Shared, Stream, WorkerStats, buffer};
 use crate::http::Action;
 use crate::http::closing::Closing;
 use crate::http::location::Location;
+use crate::http::otel;
 use crate::logs::{self, Level};
 use crate::snapshot::{Bind, Snapshot};
 use crate::upstream::backend::add;
@@ -327,6 +328,7 @@ impl Connection<'_> {
         let (location, after) = self.process(exchange, server, refused).await;
         server.counters.observe(exchange);
         logs::access(exchange, location);
+        otel::finish(exchange, location);
         after
     }
 

@@ -177,6 +177,8 @@ pub struct Exchange {
     pub proxy_uri: Option<Vec<u8>>,
     /// `$request_id`, once it has been asked for.
     pub id: OnceCell<[u64; 2]>,
+    /// Where it stands in its trace, once somebody has asked.
+    pub trace: OnceCell<Box<crate::http::otel::Trace>>,
     /// `$host`: lower case, without port.
     pub host: Vec<u8>,
     /// When its first byte was read.
@@ -231,9 +233,7 @@ impl Exchange {
         self.places.clear();
         self.request.clear();
         self.response.clear();
-        self.path.clear();
-        self.host.clear();
-        self.args.clear();
+        [&mut self.path, &mut self.args, &mut self.host].into_iter().for_each(Vec::clear);
         self.has_own_target = false;
         self.is_settled = false;
         self.is_rewritten = false;
@@ -261,6 +261,7 @@ impl Exchange {
         self.proxy_host.clear();
         self.proxy_uri = None;
         self.id.take();
+        self.trace.take();
         self.reply.restart();
         self.attempts.clear();
         self.tried.clear();

@@ -40,6 +40,7 @@ impl Exchange {
         sub.is_internal = true;
         sub.is_subrequest = true;
         sub.held = Some(0);
+        sub.trace = self.trace.get().map(|it| it.within().into()).unwrap_or_default();
         sub.changes_left = MOST_CHANGES;
         (sub.started, sub.serial) = (clock::now(), self.serial);
         sub

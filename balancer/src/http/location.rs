@@ -9,6 +9,7 @@ use crate::http::error_page::ErrorPages;
 use crate::http::filter::Filters;
 use crate::http::guard::Guards;
 use crate::http::mirror::Mirror;
+use crate::http::otel::Tracing;
 use crate::http::proxy_pass::Proxy;
 use crate::http::redirect::Redirects;
 use crate::http::referer::Referers;
@@ -60,6 +61,8 @@ pub struct Location {
     pub files: Files,
     /// Who is shown its requests.
     pub mirror: Option<Box<Mirror>>,
+    /// What is told of its requests to a collector of traces.
+    pub tracing: Option<Box<Tracing>>,
     /// Who may refuse its requests.
     pub guards: Option<Box<Guards>>,
     /// Who answers.

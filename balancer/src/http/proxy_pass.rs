@@ -190,6 +190,7 @@ impl Proxy {
             Announced::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         }
         let passed = if self.pass_request_headers { &*exchange.request.fields } else { &[] };
+        let trace = exchange.trace.get();
         for field in passed {
             let name = exchange.text(field.name);
             let replaced =
@@ -197,8 +198,14 @@ impl Proxy {
             if !is_own(field.known)
                 && !self.set_headers.iter().any(replaced)
                 && !exchange.request.is_for_this_hop(&exchange.input.bytes, name)
+                && trace.is_none_or(|it| it.injected(name).is_none())
             {
                 field.write(&exchange.input.bytes, out);
+            }
+        }
+        for (name, value) in trace.iter().flat_map(|it| it.lines()) {
+            if self.pass_request_headers && !self.sets(name) {
+                write::field(out, name, value);
             }
         }
         out.extend_from_slice(b"\r\n");

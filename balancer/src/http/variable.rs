@@ -127,6 +127,9 @@ const FAMILIES: &[(&str, WriteNamed<Exchange>, bool)] = &[
 ];
 
 fn http(exchange: &Exchange, part: &Part, out: &mut Vec<u8>) -> bool {
+    if let Some(value) = exchange.trace.get().and_then(|it| it.injected(&part.name)) {
+        return set(Some(value).filter(|it| !it.is_empty()), out);
+    }
     let separator: &[u8] = if part.name == b"cookie" { b"; " } else { b", " };
     let fields = exchange.request.fields.iter().filter(|it| {
         let name = exchange.text(it.name);

@@ -222,6 +222,15 @@ pub(super) fn logs(out: &mut Exposition<'_>, view: &View) {
     );
 }
 
+/// Spans of requests, where a collector is told of any.
+pub(super) fn spans(out: &mut Exposition<'_>, view: &View) {
+    out.counters(
+        "balancer_otel_spans",
+        "Spans by what became of them",
+        view.spans.iter().flatten().map(|(result, count)| ([("result", *result)], *count)),
+    );
+}
+
 /// Which configuration and which program.
 pub(super) fn configuration(out: &mut Exposition<'_>, view: &View) {
     let it = &view.reloads;

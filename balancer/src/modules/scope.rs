@@ -4,7 +4,7 @@ use crate::conf::{Rows, Table};
 use crate::http::{
     access, auth_basic, auth_request, autoindex, browser, charset, client_body, closing, core,
     error_page, expires, gzip, header, index, limit_conn, limit_rate, limit_req, mirror, only,
-    packed, proxy_pass, real_ip, redirect, referer, rewrite, root, static_file, sub,
+    otel, packed, proxy_pass, real_ip, redirect, referer, rewrite, root, static_file, sub,
 };
 use crate::logs::rows as logs;
 use crate::upstream::dns;
@@ -42,6 +42,8 @@ pub struct Scope {
     pub auth_basic: auth_basic::Settings,
     /// `mirror`, `mirror_request_body`
     pub mirror: mirror::Settings,
+    /// `otel_trace` and its relatives
+    pub otel: otel::Settings,
     /// `auth_request`, `auth_request_set`
     pub auth_request: auth_request::Settings,
     /// `set_real_ip_from` and its relatives
@@ -92,6 +94,7 @@ impl Scope {
             access: self.access.within(&outer.access),
             auth_basic: self.auth_basic.within(&outer.auth_basic),
             mirror: self.mirror.within(&outer.mirror),
+            otel: self.otel.within(&outer.otel),
             auth_request: self.auth_request.within(&outer.auth_request),
             real_ip: self.real_ip.within(&outer.real_ip),
             limit_req: self.limit_req.within(&outer.limit_req),
@@ -127,6 +130,7 @@ pub(super) const SCOPE: &[&dyn Rows<Scope>] = &[
     &Table::new(access::ROWS, |it: &mut Scope| &mut it.access),
     &Table::new(auth_basic::ROWS, |it: &mut Scope| &mut it.auth_basic),
     &Table::new(mirror::ROWS, |it: &mut Scope| &mut it.mirror),
+    &Table::new(otel::ROWS, |it: &mut Scope| &mut it.otel),
     &Table::new(auth_request::ROWS, |it: &mut Scope| &mut it.auth_request),
     &Table::new(real_ip::ROWS, |it: &mut Scope| &mut it.real_ip),
     &Table::new(limit_req::ROWS, |it: &mut Scope| &mut it.limit_req),

@@ -25,6 +25,7 @@ use crate::upstream::state;
 use crate::variable::Names;
 
 mod checks;
+mod exporter;
 mod folders;
 mod formats;
 mod listeners;
@@ -208,6 +209,15 @@ pub fn build(
         Ok(user) => compiler.owner = user.map(|it| it.uid.as_raw()),
         Err(text) => problems.push(ConfError::unplaced(text)),
     }
+    match exporter::open(
+        http,
+        previous,
+        &configuration.paths,
+        configuration.process.workers.count(),
+    ) {
+        Ok(exporter) => compiler.exporter = exporter,
+        Err(problem) => problems.push(problem),
+    }
     let servers = compiler.servers();
     problems.append(&mut compiler.problems);
     checks.append(&mut compiler.checks);
@@ -218,7 +228,7 @@ pub fn build(
             problems.push(ConfError::unplaced(text));
         }
     }
-    let (groups, zones) = (compiler.groups, compiler.zones);
+    let (groups, zones, exporter) = (compiler.groups, compiler.zones, compiler.exporter);
     groups.fill_directory();
     problems.extend(groups.problems);
     let error_logs = [&http.scope.logs.errors, &stream.scope.logs.errors].map(|lines| {
@@ -243,6 +253,7 @@ pub fn build(
         stream_upstreams: streams.upstreams,
         checks,
         error_logs,
+        exporter,
         zones,
         stream_zones,
         warnings: problems,

@@ -48,5 +48,6 @@ mod sticky;
 mod stream;
 mod stream_phases;
 mod support;
+mod tracing;
 mod truth;
 mod upgrade;

@@ -45,6 +45,7 @@ impl View {
             events: Vec::new(),
             panics: totals.panics,
             dropped_log_lines: crate::logs::writer::dropped(),
+            spans: snapshot.exporter.as_ref().map(|_| crate::otel::fates()),
             upstreams: groups(&snapshot, Moment::now()),
             virtual_servers: virtual_servers(servers),
             process: Process::read(),

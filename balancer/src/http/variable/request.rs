@@ -8,6 +8,8 @@ use crate::engine::Totals;
 use crate::engine::exchange::Exchange;
 use crate::engine::h1::field::Name;
 use crate::engine::tcp_info::{self, TcpInfo};
+use crate::http::otel::Trace;
+use crate::otel::context::hex;
 use crate::proxy_protocol::Header;
 use crate::variable::Write;
 
@@ -27,6 +29,16 @@ pub(super) const TABLE: &[(&str, Write<Exchange>)] = &[
     // Set and empty without it, as in nginx.
     ("http2", |_, out| set(Some(b""), out)),
     ("is_request_port", |it, out| set(port(it).map(|_| &b":"[..]), out)),
+    ("otel_parent_id", |it, out| {
+        let parent = Trace::of(it).parent.as_ref().map(|it| hex(&it.span_id));
+        set(parent.as_deref().map(str::as_bytes), out)
+    }),
+    ("otel_parent_sampled", |it, out| {
+        let is_sampled = Trace::of(it).parent.as_ref().is_some_and(|it| it.is_sampled);
+        set(Some(if is_sampled { b"1" } else { b"0" }), out)
+    }),
+    ("otel_span_id", |it, out| set(Some(hex(&Trace::of(it).current.span_id).as_bytes()), out)),
+    ("otel_trace_id", |it, out| set(Some(hex(&Trace::of(it).current.trace_id).as_bytes()), out)),
     ("proxy_protocol_addr", |it, out| header(it).is_some_and(|it| display(&it.source, out))),
     ("proxy_protocol_port", |it, out| {
         header(it).is_some_and(|it| it.source_port == 0 || display(it.source_port, out))

@@ -22,6 +22,7 @@ use crate::http::server::{Counters, Names as ServerNames, Server};
 use crate::http::static_file::Files;
 use crate::http::variable::{Template, compile};
 use crate::modules::{HttpBlock, LocationBlock, Own, Scope, ServerBlock};
+use crate::otel::Exporter;
 use crate::regex::Matcher;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Paths;
@@ -40,6 +41,8 @@ pub(super) struct Compiler<'a> {
     conf: &'a Path,
     /// Whom folders are given that are made; `None` for nobody else.
     pub(super) owner: Option<u32>,
+    /// Who takes the spans of requests.
+    pub(super) exporter: Option<Arc<Exporter>>,
     /// The zones that limits name.
     pub(super) zones: Vec<Arc<Zone>>,
     /// The groups asked for.
@@ -80,6 +83,7 @@ impl<'a> Compiler<'a> {
             prefix,
             conf,
             owner: None,
+            exporter: None,
             zones,
             groups,
             checks: Vec::new(),
@@ -206,6 +210,9 @@ impl<'a> Compiler<'a> {
                 let at = self.within(within, &scope, &block.own, length, all);
                 all[location].limit_except = Some((methods.clone(), at));
             }
+            // As in nginx, what stands within goes by the name of the location around it.
+            let (outer, inner) = all.split_at_mut(location + 1);
+            inner.iter_mut().for_each(|it| it.name.clone_from(&outer[location].name));
             let nested = self.level(&block.locations, &scope, &block.close, all);
             let path = pattern.path.clone();
             if pattern.kind == Kind::Named {
@@ -263,6 +270,10 @@ impl<'a> Compiler<'a> {
         let answers = self.groups.answers;
         let answer = |name: &str| answers.get(name).cloned().unwrap_or_default();
         let guards = Guards::compile(scope, &self.zones, self.names, self.conf, &answer);
+        if scope.otel.needs_exporter() && self.exporter.is_none() {
+            self.tell_of_merging("\"otel_exporter\" block is missing");
+        }
+        let tracing = scope.otel.compile(self.exporter.as_ref(), self.names);
         let referers = scope.referer.compile(&self.server_names);
         let error_pages = scope.error_page.compile(self.names);
         let files = Files::compile(scope, own, self.names, self.prefix);
@@ -292,6 +303,7 @@ impl<'a> Compiler<'a> {
             browsers: scope.browser.compile(),
             redirects: scope.redirect.compile(),
             mirror: scope.mirror.compile(),
+            tracing: self.kept(tracing).flatten(),
             guards: self.kept(guards).flatten(),
             referers: self.kept(referers).flatten(),
             filters: self.kept(filters).unwrap_or_default(),

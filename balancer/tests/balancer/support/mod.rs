@@ -21,6 +21,7 @@ pub(crate) use self::origin::{Next, Origin, text};
 mod balancer;
 pub(crate) mod browser;
 mod client;
+pub(crate) mod collector;
 mod dns;
 mod load;
 mod origin;
