@@ -19,8 +19,9 @@ pub(super) fn fresh() -> Box<Exchange> {
 
 /// Keeps an exchange's memory for the next connection of this worker that needs one.
 pub(super) fn recycle(mut exchange: Box<Exchange>) {
-    /// A worker has few exchanges at a time that are neither waiting nor served.
-    const KEPT: usize = 16;
+    /// All requests that have come since a worker last looked are begun before the first of them has
+    /// its answer: so many exchanges come back together as go out.
+    const KEPT: usize = 64;
     exchange.client = None;
     exchange.server = None;
     let plain = |it: &Vec<u8>| it.capacity() < 2 * buffer::ROOM;
@@ -29,6 +30,8 @@ pub(super) fn recycle(mut exchange: Box<Exchange>) {
             if unused.len() < KEPT {
                 exchange.input.bytes.clear();
                 unused.push(exchange);
+            } else {
+                buffer::give(std::mem::take(&mut exchange.input.bytes));
             }
         });
     }
