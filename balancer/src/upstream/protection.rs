@@ -86,7 +86,7 @@ impl Protections {
             None => None,
         };
         let counted = self.retries.as_ref().map(|it| it.enter(now));
-        Ok(Entrance { admitted: Mutex::new(admitted), counted })
+        Ok(Entrance { admitted: admitted.map(|it| Mutex::new(Some(it))), counted })
     }
 }
 
@@ -117,14 +117,17 @@ impl Upstream {
 /// A request that was let in, until dropped.
 #[derive(Debug, Default)]
 pub struct Entrance {
-    admitted: Mutex<Option<Admitted>>,
+    /// `None` where all are let in.
+    admitted: Option<Mutex<Option<Admitted>>>,
     counted: Option<Counted>,
 }
 
 impl Entrance {
     /// The servers are done with the request; what is left is its client's.
     pub fn leave(&self) {
-        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(admitted) = &self.admitted {
+            *admitted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// Whether the request may be tried again. Once it may, it stays a retry to its end.

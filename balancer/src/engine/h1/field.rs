@@ -99,6 +99,8 @@ pub enum Ending {
 ///
 /// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: a carriage return
 /// stands before a line feed and nowhere else, as other readers take it for the end of a line.
+#[expect(clippy::inline_always, reason = "run for each line, a call costs as much as a line")]
+#[inline(always)]
 pub fn ending(buffer: &[u8], start: usize) -> Ending {
     let mut from = start;
     while let Some(end) = next_control(buffer, from) {
@@ -168,6 +170,8 @@ fn colon(line: &[u8]) -> usize {
 ///
 /// Source: nginx `ngx_http_parse.c`, `ngx_http_parse_header_line`. Difference: every name that
 /// holds white space is refused.
+#[expect(clippy::inline_always, reason = "run for each line, and taken apart at once")]
+#[inline(always)]
 pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
     let line = &buffer[start..end];
     let colon = colon(line);
@@ -186,23 +190,18 @@ pub fn parse(buffer: &[u8], start: usize, end: usize) -> Line {
             _ => return Line::Bad,
         }
     }
-    let blank = |it: &u8| *it == b' ' || *it == b'\t';
+    let is_blank = |at: usize| matches!(line[at], b' ' | b'\t');
     // A name alone has an empty value.
-    let mut value = line.get(colon + 1..).unwrap_or_default();
-    while let [first, rest @ ..] = value
-        && blank(first)
-    {
-        value = rest;
+    let (mut from, mut to) = ((colon + 1).min(line.len()), line.len());
+    while from < to && is_blank(from) {
+        from += 1;
     }
-    let from = end - value.len();
-    while let [rest @ .., last] = value
-        && blank(last)
-    {
-        value = rest;
+    while from < to && is_blank(to - 1) {
+        to -= 1;
     }
     let field = Field {
         name: Piece::new(start, start + colon),
-        value: Piece::new(from, from + value.len()),
+        value: Piece::new(start + from, start + to),
         hash,
         known,
     };
