@@ -135,6 +135,7 @@ impl Accept {
         let asked = self.closed.clone();
         let mut closing = pin!(closed.changed());
         let accept = Arc::new(self);
+        let mut is_short = false;
         // Asked for first: connections may come without a pause.
         while !asked.has_changed().unwrap_or(true) {
             let next = std::future::poll_fn(|context| match listener.poll_accept(context) {
@@ -142,8 +143,11 @@ impl Accept {
                 Poll::Pending => closing.as_mut().poll(context).map(|_| None),
             });
             match next.await {
-                Some(Ok(accepted)) => accept.hand_over(accepted),
-                Some(Err(error)) => pause_if_exhausted(&error).await,
+                Some(Ok(accepted)) => {
+                    is_short = false;
+                    accept.hand_over(accepted);
+                }
+                Some(Err(error)) => is_short = pause_if_exhausted(&error, is_short).await,
                 None => break,
             }
         }
@@ -234,18 +238,23 @@ impl Apps {
     }
 }
 
-/// Waits a little when descriptors or memory are short, so that others can finish meanwhile.
-async fn pause_if_exhausted(error: &io::Error) {
+/// Waits a little when descriptors are short, so that others can finish meanwhile. Says whether they
+/// are; a log is told once, not each time it `is_known`.
+async fn pause_if_exhausted(error: &io::Error, is_known: bool) -> bool {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     const ECONNABORTED: i32 = 103;
     let text = format!("accept4() failed {}", os_text(error));
     match error.raw_os_error() {
         Some(EMFILE | ENFILE) => {
-            tracing::error!(severity = "crit", "{text}");
+            if !is_known {
+                tracing::error!(severity = "crit", "{text}");
+            }
             tokio::time::sleep(PAUSE).await;
+            return true;
         }
         Some(ECONNABORTED) => tracing::error!("{text}"),
         _ => tracing::error!(severity = "alert", "{text}"),
     }
+    false
 }

@@ -75,26 +75,40 @@ fn a_client_without_a_place_is_refused_and_the_others_are_not_harmed() {
 fn whoever_has_no_descriptor_left_blames_no_server() {
     let origins = [Origin::named("a"), Origin::named("a")];
     let [first, second] = origins.each_ref().map(Origin::name);
+    let silent = Origin::raw(|mut stream| _ = std::io::copy(&mut stream, &mut std::io::sink()));
     let balancer = Balancer::start(&format!(
         "upstream u {{ keepalive 0; server {first}; server {second}; }} \
-         server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://u; }} }} }} \
-         worker_rlimit_nofile 128; stream {{"
+         server {{ listen 127.0.0.1:PORT; location / {{ proxy_pass http://u; }} \
+         location /silent {{ proxy_pass http://{}; proxy_read_timeout 3s; }} }} }} \
+         worker_rlimit_nofile 128; stream {{",
+        silent.name()
     ));
     let mut client = balancer.client();
     assert_eq!(client.get("/").text(), "a");
+    let mut waiting = balancer.client();
+    waiting.send("GET /silent HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it waits", || balancer.active() == 1);
     let idle: Vec<Client> = (0..200).map(|_| balancer.client()).collect();
     eventually("descriptors are short", || balancer.said().contains("24: Too many open files"));
     assert_eq!(client.get("/").status, 500);
+    // It tries again each half second, and says so once, and again after each client that it took
+    // in the place of one that has ended.
+    assert_eq!(waiting.answer().status, 504);
+    let told = balancer.said().matches("accept4() failed").count();
+    assert!(told <= 3, "{}", balancer.said());
     drop(idle);
     eventually("it serves again", || balancer.client().get("/").status == 200);
     let text = "socket() failed (24: Too many open files) while connecting to upstream";
     let said = balancer.said();
     assert!(said.contains(text) && !said.contains("temporarily disabled"), "{said}");
-    let up = balancer.metric("balancer_upstream_server_state", &["state=\"up\""]);
-    assert_eq!(
-        (up, balancer.metric("balancer_upstream_server_failures_total", &[])),
-        (Some(2), Some(0))
-    );
+    let label = |of: &Origin| format!("server=\"{}\"", of.name());
+    for origin in &origins {
+        let labels = [label(origin), "state=\"up\"".to_owned()];
+        let labels = labels.each_ref().map(String::as_str);
+        assert_eq!(balancer.metric("balancer_upstream_server_state", &labels), Some(1));
+        let failures = "balancer_upstream_server_failures_total";
+        assert_eq!(balancer.metric(failures, &[&label(origin)]), Some(0));
+    }
 }
 
 #[test]
