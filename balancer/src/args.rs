@@ -1,7 +1,14 @@
 //! nginx's command line: single letters, joined or apart, the last of a repeated one wins.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Whether the program was started under the name of the one whose place it takes: then it has no
+/// commands, so that a script that meets them by mistake is told as nginx tells it.
+#[must_use]
+pub fn is_called_nginx(program: &str) -> bool {
+    Path::new(program).file_name().is_some_and(|it| it == "nginx")
+}
 
 /// Which signal `-s` sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

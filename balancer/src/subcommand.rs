@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::args::Args;
+use crate::args::{Args, is_called_nginx};
 use crate::conf::error::{Marks, render};
 use crate::explain::{Explanation, github, json, reference, sarif, table};
 use crate::modules;
@@ -53,7 +53,7 @@ impl Format {
 /// Does what a sub-command asks for; `None` when the words, program name first, hold none.
 pub fn run(words: &[String]) -> Option<ExitCode> {
     let [program, name, words @ ..] = words else { return None };
-    if Path::new(program).file_name().is_some_and(|it| it == "nginx") {
+    if is_called_nginx(program) {
         return None;
     }
     let done = match name.as_str() {

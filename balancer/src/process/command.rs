@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use nix::sys::signal::{Signal as Number, kill};
 use nix::unistd::Pid;
 
-use crate::args::{Args, Order, Version};
+use crate::args::{Args, Order, Version, is_called_nginx};
 use crate::conf::error::{self, ConfError, Marks, os_text};
 use crate::listen;
 use crate::logs::error::Sink;
@@ -33,7 +33,9 @@ pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     if args.help || args.version != Version::None {
         version::tell(args.version);
         if args.help {
-            complain(USAGE);
+            let program = std::env::args().next().unwrap_or_default();
+            let commands = if is_called_nginx(&program) { "" } else { COMMANDS };
+            complain(&format!("{USAGE}{commands}"));
         }
         if !args.test {
             return ExitCode::SUCCESS;
@@ -110,6 +112,13 @@ Options:
   --admin-token-file filename
                 : let whoever tells the token in this file change servers there
   --strict      : accept nginx's own words only, and no name that does not resolve
+";
+
+const COMMANDS: &str = "
+Commands, if it is not called nginx:
+  test          : test configuration and explain it, see test -h
+  directives    : show every directive and what becomes of it
+  top           : show what the admin listener knows on a terminal
 ";
 
 fn tell_syntax(paths: &Paths) {

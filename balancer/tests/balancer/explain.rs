@@ -85,6 +85,8 @@ fn under_the_name_nginx_there_are_no_sub_commands() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(text, format!("nginx: invalid option: \"{name}\"\n"));
     }
+    let help = Command::new(&nginx).arg("-h").output().unwrap();
+    assert!(!String::from_utf8(help.stderr).unwrap().contains("Commands"));
 }
 
 #[test]
@@ -99,4 +101,13 @@ fn a_parameter_of_our_own_is_an_extension_and_strictly_refused() {
     assert_eq!((&row["verdict"], &row["directive"]), (&"extension".into(), &"hash".into()));
     let text = String::from_utf8(test(&folder, &["--strict"]).stderr).unwrap();
     assert!(text.starts_with("nginx: [emerg] invalid parameter \"bounded=1.5\" in "), "{text}");
+}
+
+#[test]
+fn a_group_with_a_mistake_is_no_mistake_of_who_names_it() {
+    let text = "events { }\nhttp { access_log off; upstream u { server nosuch.invalid:80; }\n\
+                server { listen 127.0.0.1:1; location / { proxy_pass http://u; } } }\n";
+    let text = String::from_utf8(test(&folder(text), &["--strict"]).stderr).unwrap();
+    assert!(text.contains("host not found in upstream \"nosuch.invalid:80\""), "{text}");
+    assert_eq!(text.matches("[emerg]").count(), 1, "{text}");
 }

@@ -99,6 +99,14 @@ fn each_option_is_taken_and_told_by_the_usage() {
     }
 }
 
+#[test]
+fn the_help_names_the_commands() {
+    let help = balancer(&["-h"]);
+    for (command, _) in WAYS.iter().filter(|it| !it.0.is_empty()) {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+    }
+}
+
 /// The options in a piece of the page: `Fl x`, `Fl xyz` for several letters, `Fl -word`.
 fn flags(mdoc: &str) -> BTreeSet<String> {
     let words: Vec<_> = mdoc.split_whitespace().collect();

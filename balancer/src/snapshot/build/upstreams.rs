@@ -93,6 +93,9 @@ impl<'a> Groups<'a> {
         for block in blocks {
             if let Err(problem) = groups.explicit(block, names) {
                 groups.problems.push(problem);
+                // It has its name all the same: who passes on to it makes no mistake.
+                let plan = groups.plan(block.name.to_string(), default_choices(), Keepalive::NONE);
+                groups.add(plan, Vec::new());
             }
         }
         groups.explicit = groups.upstreams.len();
