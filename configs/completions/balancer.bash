@@ -27,9 +27,10 @@ _balancer() {
         test) words="-h -q -c -p -g --strict --explain --format --color" ;;
         directives) words="--format" ;;
         top) words="--once --interval" ;;
+        healthcheck) return ;;
         *)
             words=$own
-            [ "$COMP_CWORD" -eq 1 ] && words+=" test directives top"
+            [ "$COMP_CWORD" -eq 1 ] && words+=" test directives top healthcheck"
             ;;
         esac
         ;;

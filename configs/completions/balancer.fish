@@ -1,14 +1,15 @@
 # What fish offers after `balancer`.
 
-set -l commands test directives top
+set -l commands test directives top healthcheck
 set -l alone "not __fish_seen_subcommand_from $commands"
 set -l test "__fish_seen_subcommand_from test"
-set -l shared "not __fish_seen_subcommand_from directives top"
+set -l shared "not __fish_seen_subcommand_from directives top healthcheck"
 
 complete -c balancer -f
 complete -c balancer -n __fish_is_first_token -a test -d 'Test a configuration, in more forms than -t'
 complete -c balancer -n __fish_is_first_token -a directives -d 'List every directive that is known'
 complete -c balancer -n __fish_is_first_token -a top -d 'Show on a terminal what a balancer does'
+complete -c balancer -n __fish_is_first_token -a healthcheck -d 'Ask a balancer whether it accepts requests'
 
 complete -c balancer -n "$shared" -s h -d 'Show a help'
 complete -c balancer -n "$shared" -s q -d 'Say nothing but mistakes in a test'

@@ -30,8 +30,13 @@ fn balancer(arguments: &[&str]) -> String {
 }
 
 /// A way to call the program: its sub-command if any, and words with which it ends soon.
-const WAYS: [(&str, &[&str]); 4] =
-    [("", &["-h"]), ("test", &["-h"]), ("directives", &[]), ("top", &["--once", "127.0.0.1:1"])];
+const WAYS: [(&str, &[&str]); 5] = [
+    ("", &["-h"]),
+    ("test", &["-h"]),
+    ("directives", &[]),
+    ("top", &["--once", "127.0.0.1:1"]),
+    ("healthcheck", &["127.0.0.1:1"]),
+];
 
 /// Each option, and a value where it takes one, after the sub-command it belongs to.
 const OPTIONS: &[(&str, &str, &str)] = &[
@@ -79,6 +84,15 @@ fn options_of(usage: &str) -> BTreeSet<String> {
 fn options(command: &str) -> BTreeSet<String> {
     let own = OPTIONS.iter().filter(|it| it.0 == command);
     own.map(|it| it.1.to_owned()).collect()
+}
+
+#[test]
+fn no_sub_command_is_forgotten_here() {
+    let source = read("balancer/src/subcommand.rs");
+    let (_, arms) = source.split_once("match name.as_str() {\n").unwrap();
+    let names = arms.lines().map_while(|it| Some(it.trim().strip_prefix('"')?.split_once('"')?.0));
+    let known = BTreeSet::from(WAYS.map(|it| it.0));
+    assert_eq!([""].into_iter().chain(names).collect::<BTreeSet<_>>(), known);
 }
 
 #[test]
@@ -205,7 +219,7 @@ fn shells_offer_sub_commands_and_values() {
     for (shell, offer) in SHELLS {
         let mut commands = offer(&[""]);
         commands.retain(|it| !it.starts_with('-'));
-        assert_eq!(commands, set("test directives top"), "{shell}");
+        assert_eq!(commands, set("test directives top healthcheck"), "{shell}");
     }
     for (shell, offer) in [("bash", bash as Offer), ("fish", fish)] {
         assert_eq!(offer(&["-s", ""]), set("stop quit reopen reload"), "{shell}");
