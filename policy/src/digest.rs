@@ -85,6 +85,26 @@ pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
         hash = (hash ^ u64::from(*byte).wrapping_mul(PRIME_5)).rotate_left(11);
         hash = hash.wrapping_mul(PRIME_1);
     }
+    avalanche(hash)
+}
+
+/// A word whose xxHash64 is asked for under many seeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    pub(crate) fn new(word: u64) -> Self {
+        Self(round(0, word))
+    }
+
+    /// What [`xxh64`] makes of its bytes, the least significant first.
+    pub(crate) fn digest(self, seed: u64) -> u64 {
+        let hash = seed.wrapping_add(PRIME_5).wrapping_add(8) ^ self.0;
+        avalanche(hash.rotate_left(27).wrapping_mul(PRIME_1).wrapping_add(PRIME_4))
+    }
+}
+
+fn avalanche(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(PRIME_2);
     hash = (hash ^ (hash >> 29)).wrapping_mul(PRIME_3);
     hash ^ (hash >> 32)
@@ -119,5 +139,14 @@ mod tests {
         let long = b"Nobody inspects the spammish repetition";
         assert_eq!(xxh64(long, 0), 0xfbce_a83c_8a37_8bf1);
         assert_eq!(xxh64(b"xxhash", 20_141_025), 0xb559_b98d_844e_0635);
+    }
+
+    #[test]
+    fn a_word_has_the_digest_of_its_bytes() {
+        for word in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            for seed in [0, 20_141_025, u64::MAX] {
+                assert_eq!(Word::new(word).digest(seed), xxh64(&word.to_le_bytes(), seed));
+            }
+        }
     }
 }

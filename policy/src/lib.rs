@@ -46,6 +46,7 @@ mod rotation;
 mod round_robin;
 mod slots;
 mod slow_start;
+mod standings;
 mod terms;
 #[cfg(test)]
 mod testing;

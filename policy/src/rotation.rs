@@ -98,10 +98,13 @@ impl Rotation {
             return;
         }
         let known = self.classes.iter().position(|it| it.weight == weight);
-        let at = known.unwrap_or_else(|| {
+        // Weights that nobody has any more would be asked at each turn.
+        let unused = || self.classes.iter().position(|it| it.levels.is_empty());
+        let at = known.or_else(unused).unwrap_or_else(|| {
             self.classes.push(Class { weight, levels: Vec::new(), order: Tournament::default() });
             self.classes.len() - 1
         });
+        self.classes[at].weight = weight;
         turn.current -= self.classes[at].join(load);
         let slot = self.classes[at].order.enter(key(load, turn.current, position));
         let class = u32::try_from(at).expect("there are at most as many weights as servers");
@@ -111,11 +114,12 @@ impl Rotation {
     /// Lets a candidate take part no more; it keeps what it has gained.
     pub(crate) fn remove(&mut self, turns: &mut [Turn], position: usize) {
         let turn = &mut turns[position];
+        // Whoever paid among the recovering may be in a class of another rotation by the next turn.
+        self.owes.take_if(|it| *it == position);
         match std::mem::take(&mut turn.place) {
             Place::Out => {}
             Place::Recovering => self.recovering.retain(|it| it.position != position),
             Place::Class { class, slot, load } => {
-                self.owes.take_if(|it| *it == position);
                 let class = &mut self.classes[class as usize];
                 class.order.leave(slot);
                 turn.current += class.leave(load);

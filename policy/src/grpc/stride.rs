@@ -31,7 +31,7 @@ impl Policy for Stride {
         let heaviest = self.heaviest.or_else(search)?;
         self.heaviest = self.follows.then_some(heaviest);
         let weight = |it: usize| f64::from(candidates[it].weight.get());
-        self.sequence.pick_up_to(f64::from(heaviest.get()), candidates, weight)
+        self.sequence.pick(f64::from(heaviest.get()), candidates, weight)
     }
 
     fn relist(&mut self, _from: &[Option<usize>]) {
@@ -62,18 +62,9 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// Takes the first eligible candidate that accepts. Weights are above 0.
-    pub(crate) fn pick(
-        &mut self,
-        candidates: &[Candidate],
-        weight: impl Fn(usize) -> f64,
-    ) -> Option<usize> {
-        let heaviest = eligible(candidates).map(&weight).max_by(f64::total_cmp)?;
-        self.pick_up_to(heaviest, candidates, weight)
-    }
-
-    /// The same; `heaviest` is the largest weight of an eligible candidate.
-    fn pick_up_to(
+    /// Takes the first eligible candidate that accepts. Weights are above 0, `heaviest` is the largest
+    /// of an eligible candidate.
+    pub(super) fn pick(
         &mut self,
         heaviest: f64,
         candidates: &[Candidate],

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::options::{self, Options};
+use crate::round_robin::eligible;
 use crate::slots::Slots;
 use crate::{Candidate, Draw, Event, Policy, Refusal, Report, Request, Time};
 
@@ -16,7 +17,8 @@ use super::stride::Sequence;
 /// Configured weights do not matter.
 ///
 /// Source: gRPC proposal A58, `grpc-go/balancer/weightedroundrobin/balancer.go`. Turns as in
-/// [`crate::Stride`]; no allocation.
+/// [`crate::Stride`]. One pass over the candidates at least, no allocation; a few steps where it
+/// [follows](Policy::follow) them, but for one pass an update.
 #[derive(Debug)]
 pub struct GrpcWrr {
     blackout: Duration,
@@ -28,6 +30,9 @@ pub struct GrpcWrr {
     weights: Slots<f64>,
     updated_at: Option<Time>,
     sequence: Sequence,
+    follows: bool,
+    /// The largest weight of an eligible candidate, where it follows and that is known.
+    heaviest: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +58,8 @@ impl GrpcWrr {
             weights: Slots::default(),
             updated_at: None,
             sequence: Sequence::default(),
+            follows: false,
+            heaviest: None,
         })
     }
 
@@ -62,6 +69,7 @@ impl GrpcWrr {
             return;
         }
         self.updated_at = Some(now);
+        self.heaviest = None;
         let usable = |it: &Option<Reported>| {
             let it = (*it)?;
             let counts =
@@ -90,13 +98,31 @@ impl Policy for GrpcWrr {
         self.reported.fit(candidates.len());
         self.weights.fit(candidates.len());
         self.update(request.now);
-        self.sequence.pick(candidates, |it| self.weights[it])
+        let weight = |it: usize| self.weights[it];
+        let search = || eligible(candidates).map(weight).max_by(f64::total_cmp);
+        let heaviest = self.heaviest.or_else(search)?;
+        self.heaviest = self.follows.then_some(heaviest);
+        self.sequence.pick(heaviest, candidates, weight)
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
         self.reported.relist(from);
         self.weights.relist(from);
         self.updated_at = None;
+        (self.follows, self.heaviest) = (false, None);
+    }
+
+    fn follow(&mut self, _candidates: &[Candidate]) {
+        (self.follows, self.heaviest) = (true, None);
+    }
+
+    fn changed(&mut self, position: usize, before: &Candidate, after: &Candidate) {
+        let Some(weight) = self.weights.get(position).copied() else { return };
+        match (before.eligible, after.eligible) {
+            (true, false) => _ = self.heaviest.take_if(|it| *it <= weight),
+            (false, true) => self.heaviest = self.heaviest.map(|it| it.max(weight)),
+            _ => (),
+        }
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::options::{self, Options};
 use crate::slots::Slots;
+use crate::standings::Standings;
 use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 
 /// Picks the smallest `latency * (1 + error_penalty * errors) * (in_flight + 1) / weight`.
@@ -13,13 +14,15 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// request at a time. Unlike [`crate::PeakEwma`] it looks at all candidates, and forgets only by new
 /// answers.
 ///
-/// Two passes over the candidates, no allocation.
+/// Two passes over the candidates, no allocation; a search where it [follows](Policy::follow) them.
 #[derive(Debug)]
 pub struct LeastLatency {
     alpha: f64,
     error_penalty: f64,
     seen: Slots<Seen>,
     ties: RoundRobin,
+    /// Costs by their bits, which sort as numbers do that are not negative.
+    following: Option<Standings<u64>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,7 +40,20 @@ impl LeastLatency {
         let alpha = options.value("alpha", 0.1, |it| options::within(it, f64::EPSILON..=1.0))?;
         let error_penalty =
             options.value("error_penalty", 10.0, |it| options::within(it, 0.0..=1e6))?;
-        Ok(Self { alpha, error_penalty, seen: Slots::default(), ties: RoundRobin::default() })
+        let (seen, ties) = (Slots::default(), RoundRobin::default());
+        Ok(Self { alpha, error_penalty, seen, ties, following: None })
+    }
+}
+
+impl Seen {
+    fn cost(&self, candidate: &Candidate, error_penalty: f64) -> f64 {
+        let requests = f64::from(candidate.in_flight);
+        let cost = match self.latency {
+            Some(latency) => latency * (1.0 + error_penalty * self.errors) * (requests + 1.0),
+            None if candidate.in_flight == 0 => 0.0,
+            None => UNKNOWN_AND_BUSY * requests,
+        };
+        cost / f64::from(candidate.weight.get())
     }
 }
 
@@ -50,29 +66,45 @@ impl Policy for LeastLatency {
     ) -> Option<usize> {
         self.ties.fit(candidates.len());
         let seen = &*self.seen.fit(candidates.len());
-        let cost = |it: usize| {
-            let requests = f64::from(candidates[it].in_flight);
-            let cost = match seen[it].latency {
-                Some(latency) => {
-                    latency * (1.0 + self.error_penalty * seen[it].errors) * (requests + 1.0)
-                }
-                None if candidates[it].in_flight == 0 => 0.0,
-                None => UNKNOWN_AND_BUSY * requests,
-            };
-            cost / f64::from(candidates[it].weight.get())
-        };
+        let cost = |it: usize| seen[it].cost(&candidates[it], self.error_penalty);
+        if let Some(standings) = &mut self.following {
+            let turns = &mut self.ties.turns;
+            standings.catch_up(turns, |it| {
+                let Candidate { eligible, weight, .. } = candidates[it];
+                eligible.then(|| (cost(it).to_bits(), weight.get()))
+            });
+            return standings.first()?.turn(turns, candidates);
+        }
         let eligible = || crate::round_robin::eligible(candidates);
         let least = eligible().map(cost).min_by(f64::total_cmp)?;
         self.ties.pick_among(candidates, eligible().filter(|it| cost(*it) <= least))
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
+        if let Some(standings) = self.following.take() {
+            standings.dissolve(&mut self.ties.turns);
+        }
         self.seen.relist(from);
         self.ties.relist(from);
     }
 
+    fn follow(&mut self, candidates: &[Candidate]) {
+        self.ties.fit(candidates.len());
+        self.seen.fit(candidates.len());
+        self.following = Some(Standings::of(candidates.len()));
+    }
+
+    fn changed(&mut self, position: usize, _before: &Candidate, _after: &Candidate) {
+        if let Some(standings) = &mut self.following {
+            standings.touch(position);
+        }
+    }
+
     fn learn(&mut self, position: usize, event: Event, now: Time) {
         self.ties.learn(position, event, now);
+        if let Some(standings) = &mut self.following {
+            standings.learn(position, event);
+        }
         let (total, error) = match event {
             Event::Success { total, status, .. } => {
                 (total, f64::from(u8::from(status == 429 || 500 <= status)))

@@ -163,10 +163,11 @@ mod tests {
         assert_eq!(filled(SIZE, &straight), turned);
     }
 
-    /// Of ten and of a hundred servers the share of the lost one, and at most 4.55 and 0.58 % more.
+    /// Of a hundred servers 1.579 % are known to move. Of ten it is 10.22 %, from tables filled by drawn
+    /// permutations; the list on which 14.546 % were found is not known.
     #[test]
     fn few_keys_of_the_others_move_when_a_server_leaves() {
-        for (len, known) in [(10, 0.145_46), (100, 0.015_79)] {
+        for (len, known) in [(10, 0.102_2), (100, 0.015_79)] {
             let all = many(len);
             let before = filled(SIZE, &all);
             let moved = |lost: usize| {
@@ -177,8 +178,8 @@ mod tests {
             };
             let moved = u32::try_from((0..10).map(moved).sum::<usize>()).unwrap();
             let share = f64::from(moved) / f64::from(SIZE) / 10.0;
-            let least = 1.0 / f64::from(u32::try_from(len).unwrap());
-            assert!(least < share && share < 1.05 * known, "{share:.5} of {len}, known is {known}");
+            let off = (share / known - 1.0).abs();
+            assert!(off < 0.05, "{share:.5} of {len}, known is {known}");
         }
     }
 

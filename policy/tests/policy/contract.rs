@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use policy::{CATALOG, Candidate, Draw, Entry, Event, Hears, Policy, Request, SplitMix64, Time};
+use policy::{
+    CATALOG, Candidate, Draw, Entry, Event, Hears, Policy, Report, Request, SplitMix64, Time,
+};
 use proptest::prelude::*;
 
 use crate::pool::{idle, named, policy};
@@ -151,9 +153,16 @@ fn weights() -> impl Strategy<Value = Vec<u32>> {
 /// Those of a hundred fail, recover and change while the loads of most tie.
 #[test]
 fn a_hundred_that_are_followed_get_the_same_answers() {
-    for entry in
-        CATALOG.iter().filter(|it| ["nginx-rr", "nginx-least-conn", "grpc-stride"].contains(&it.id))
-    {
+    let follow = [
+        "nginx-rr",
+        "nginx-least-conn",
+        "nginx-least-time",
+        "least-latency",
+        "rendezvous",
+        "grpc-stride",
+        "grpc-wrr",
+    ];
+    for entry in CATALOG.iter().filter(|it| follow.contains(&it.id)) {
         let weights: Vec<u32> = (0..100).map(|it| 1 + it % 3).collect();
         let (mut plain, mut follows) = (Pool::new(entry, &weights), Pool::new(entry, &weights));
         follows.follow();
@@ -162,6 +171,7 @@ fn a_hundred_that_are_followed_get_the_same_answers() {
             let what = draw.below(20);
             let at = usize::try_from(draw.below(100)).unwrap();
             let weight = NonZeroU32::new(1 + u32::try_from(draw.below(4)).unwrap()).unwrap();
+            let key = u8::try_from(draw.below(256)).unwrap();
             for pool in [&mut plain, &mut follows] {
                 match what {
                     0 => pool.candidates[at].eligible = step % 3 == 0,
@@ -174,13 +184,18 @@ fn a_hundred_that_are_followed_get_the_same_answers() {
                         pool.play(&Step::End { how: 1, after_ms: 1 });
                     }
                     4..11 => {
-                        pool.play(&Step::End { how: 0, after_ms: 1 });
+                        pool.play(&Step::End { how: 0, after_ms: 1 + u32::from(key) / 32 });
+                    }
+                    11 => {
+                        let requests = f64::from(1 + key % 8);
+                        let report = Report { requests, errors: 0.0, utilization: 0.5 };
+                        pool.policy.learn(at, Event::Report(report), pool.now);
                     }
                     _ => (),
                 }
             }
-            if 10 < what {
-                assert_eq!(plain.pick(0), follows.pick(0), "{}, step {step}", entry.id);
+            if 11 < what {
+                assert_eq!(plain.pick(key), follows.pick(key), "{}, step {step}", entry.id);
             }
         }
     }
