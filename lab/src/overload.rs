@@ -20,7 +20,8 @@ use self::{
 use crate::{
     csv, http,
     metrics::samples,
-    process::{Process, free_ports, sibling},
+    ports::free_ports,
+    process::{Process, sibling},
     stats::quantile,
 };
 

@@ -8,7 +8,6 @@ use std::{
     collections::VecDeque,
     env, fmt,
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -149,11 +148,13 @@ impl Process {
     ) -> Result<()> {
         let until = Instant::now() + deadline;
         loop {
-            if ready()? {
-                return Ok(());
-            }
+            let ready = ready()?;
+            // Whoever answers, it is not a child that has ended.
             if self.ended().is_some() {
                 bail!("{}", self.obituary());
+            }
+            if ready {
+                return Ok(());
             }
             if until < Instant::now() {
                 let said = indented(&self.last_lines());
@@ -250,23 +251,6 @@ impl fmt::Debug for Process {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on at this moment.
-///
-/// For programs that take a number; whatever can take a listener is handed one instead.
-pub fn free_port() -> Result<u16> {
-    Ok(free_ports(1)?[0])
-}
-
-/// As many different free ports as asked for.
-pub fn free_ports(count: usize) -> Result<Vec<u16>> {
-    // All are held until the last is found: a port given back may be given out again.
-    let listeners = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<Vec<_>, _>>()
-        .context("no free port")?;
-    listeners.iter().map(|it| Ok(it.local_addr()?.port())).collect()
-}
-
 /// A binary of this workspace, beside the running one, also seen from a test in `target/*/deps`.
 ///
 /// # Errors
@@ -302,10 +286,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
 ///
 /// # Panics
 ///
-/// After ten seconds: this is for tests, where a condition that never holds is a failure.
+/// After a minute: this is for tests, where a condition that never holds is a failure, and a busy machine
+/// may take half of it to start Locust.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    assert!(eventually_within(Duration::from_secs(10), condition), "not within 10 s: {what}");
+    assert!(eventually_within(Duration::from_mins(1), condition), "not within a minute: {what}");
 }
 
 /// Waits until `condition` holds, and says whether it did before the deadline.
@@ -431,6 +416,14 @@ mod tests {
         let error = child.wait_until_ready(GRACE, || Ok(false)).unwrap_err().to_string();
         assert!(error.starts_with("child ended with exit code 3\n"), "{error}");
         assert!(error.contains("\n    one") && error.contains("\n    two"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_ended_is_not_ready_whoever_answers() {
+        let mut child = shell("exit 3");
+        eventually("it ends", || !runs(child.pid()));
+        let error = child.wait_until_ready(GRACE, || Ok(true)).unwrap_err().to_string();
+        assert_eq!(error, "child ended with exit code 3");
     }
 
     #[test]

@@ -19,8 +19,9 @@ use tempfile::TempDir;
 use crate::{
     configs,
     data_services::{MariaDb, Redis},
-    http,
-    process::{GRACE, Process, free_ports, sibling},
+    http::{self, Answer},
+    ports::free_ports,
+    process::{GRACE, Process, sibling},
 };
 
 /// How long the slowest part may take to answer its first request.
@@ -281,10 +282,13 @@ impl Replica {
     }
 
     fn wait_until_ready(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
-        let address = self.address;
-        self.process.wait_until_ready(DEADLINE, || {
+        let Self { name, address, process } = self;
+        process.wait_until_ready(DEADLINE, || {
             go_on()?;
-            Ok(is_ok(address, "/ready"))
+            let ready = |it: &Answer| {
+                it.status == 200 && it.header("X-Store-Instance") == Some(name.as_str())
+            };
+            Ok(http::get(*address, "/ready").is_ok_and(|it| ready(&it)))
         })
     }
 }

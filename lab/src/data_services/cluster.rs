@@ -6,7 +6,10 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use super::redis::{ask, folder, serve};
-use crate::process::{Process, eventually_within, free_ports};
+use crate::{
+    ports::free_ports,
+    process::{Process, eventually_within},
+};
 
 /// How long the nodes may take to find each other.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -11,7 +11,10 @@ use nix::unistd::Uid;
 use tempfile::TempDir;
 
 use super::mariadb::{ACCOUNT, DEADLINE, SETTINGS, client, greets, install, server};
-use crate::process::{Process, eventually_within, free_ports};
+use crate::{
+    ports::free_ports,
+    process::{Process, eventually_within},
+};
 
 /// Where Debian keeps the library, and where Red Hat does.
 const PROVIDERS: [&str; 2] =

@@ -4,7 +4,10 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::process::{GRACE, Process, free_port};
+use crate::{
+    ports::free_port,
+    process::{GRACE, Process},
+};
 
 /// A server that ends with this guard, or one that somebody else runs.
 #[derive(Debug)]

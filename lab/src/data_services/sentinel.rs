@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::redis::{answers_ping, ask, folder, serve};
-use crate::process::{Process, eventually_within, free_ports, program};
+use crate::{
+    ports::free_ports,
+    process::{Process, eventually_within, program},
+};
 
 /// What the sentinels call the master.
 const NAME: &str = "shop";

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use crate::{
     configs, http,
-    process::{GRACE, Process, free_ports, program, sibling},
+    ports::free_ports,
+    process::{GRACE, Process, program, sibling},
 };
 
 /// How long a proxy may take to answer.

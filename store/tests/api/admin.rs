@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use lab::ports::free_port;
 use lab::process::Process;
-use lab::process::free_port;
 use tempfile::TempDir;
 
 use crate::harness::{Data, Store, order};

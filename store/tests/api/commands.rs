@@ -3,7 +3,8 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use lab::process::{Process, eventually_within, free_port};
+use lab::ports::free_port;
+use lab::process::{Process, eventually_within};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 

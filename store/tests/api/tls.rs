@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use lab::data_services::{MariaDb, Redis};
-use lab::process::{Process, eventually_within, free_port, program};
+use lab::ports::free_port;
+use lab::process::{Process, eventually_within, program};
 use tempfile::TempDir;
 
 use crate::harness::{Data, order, soon};

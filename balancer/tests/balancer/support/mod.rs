@@ -3,11 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
 
-use std::net::TcpListener;
-use std::ops::Range;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,28 +42,9 @@ fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A port that nobody listens on and no other test is given while this process lives.
-///
-/// It lies below those that the kernel hands out, so that neither a listener on port 0 nor the
-/// near end of a connection takes it in the meantime. An abstract socket marks it as given.
 #[track_caller]
 pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const PORTS: Range<u16> = 12_000..32_000;
-
-    let count = u32::from(PORTS.end - PORTS.start);
-    let start = std::process::id().wrapping_mul(7919) % count;
-    for _ in 0..count {
-        let n = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = PORTS.start + u16::try_from((start + n) % count).unwrap();
-        let name = SocketAddr::from_abstract_name(format!("balancer-test-{port}")).unwrap();
-        let Ok(mark) = UnixListener::bind_addr(&name) else { continue };
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            GIVEN.lock().unwrap().push(mark);
-            return port;
-        }
-    }
-    panic!("every port is taken")
+    lab::ports::free_port().unwrap()
 }
 
 /// Holds whoever waits until it is opened.

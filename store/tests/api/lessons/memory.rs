@@ -46,7 +46,7 @@ fn a_fill_that_was_killed_begins_again() {
     let (database, server) = private_servers();
     let data = Data::Servers(database.url("store").unwrap(), server.url());
     let folder = TempDir::new().unwrap();
-    let port = lab::process::free_port().unwrap();
+    let port = lab::ports::free_port().unwrap();
     let start = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_store"));
         command.current_dir(folder.path()).env_clear().envs(data.settings());

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lab::process::{Process, eventually_within, free_port};
+use lab::ports::free_port;
+use lab::process::{Process, eventually_within};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
