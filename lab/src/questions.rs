@@ -17,7 +17,7 @@ use policy::SplitMix64;
 use self::{
     answers::{Answer, Found},
     cost::Cost,
-    trial::{Size, Trial, cost_name, load_name, order_costs, trials},
+    trial::{Size, Trial, WORDS, cost_name, load_name, order_costs, trials},
 };
 use crate::{
     experiment::{
@@ -76,6 +76,8 @@ pub fn run(asked: &Questions, out: &mut impl Write) -> Result<()> {
 struct Page<'a> {
     lang: Lang,
     about: &'a About,
+    /// What the words in the names of runs mean.
+    words: Vec<(&'a str, &'a str)>,
     answers: Vec<Answer>,
     discarded: Vec<String>,
 }
@@ -98,9 +100,11 @@ pub fn make(record: &Record, lang: Lang) -> Result<String> {
     let discarded =
         record.rows.iter().filter(|it| it.endpoint.is_empty() && !it.invalid.is_empty());
     let discarded = discarded
-        .map(|it| format!("{}, {}, {}: {}", it.load, it.policy, it.repeat, it.invalid))
+        .map(|it| format!("{}, {}, {}: {}", it.load, it.policy, it.repeat + 1, it.invalid))
         .collect();
-    Ok(Page { lang, about: &record.about, answers: answers::all(&found)?, discarded }.render()?)
+    let words = WORDS.iter().map(|(word, english, french)| (*word, lang.say(english, french)));
+    let (words, answers) = (words.collect(), answers::all(&found)?);
+    Ok(Page { lang, about: &record.about, words, answers, discarded }.render()?)
 }
 
 fn measure(asked: &Questions, out: &mut impl Write) -> Result<PathBuf> {

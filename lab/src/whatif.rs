@@ -177,12 +177,12 @@ fn scenario(
         let (p50, p99) = prediction.off(&measured);
         writeln!(
             out,
-            "{name:<20} measured p50 {:>7.1} ms  p99 {:>7.1} ms; prediction off by {:+.0} % and {:+.0} %, shares by \
-             {:.1} points on average",
+            "{name:<20} measured p50 {:>7.1} ms  p99 {:>7.1} ms; prediction off by {} and {}, shares by {:.1} points \
+             on average",
             measured.p50 * 1e3,
             measured.p99 * 1e3,
-            100.0 * p50,
-            100.0 * p99,
+            share(p50),
+            share(p99),
             100.0 * model::shares_off(&prediction.shares, &measured.shares),
         )?;
         record.rows.push(row(&load, &format!("{name} measured"), &measured));
@@ -190,6 +190,15 @@ fn scenario(
     }
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// How far a prediction is off.
+fn share(off: f64) -> String {
+    if off.is_finite() {
+        format!("{:+.0} %", 100.0 * off)
+    } else {
+        "an unknown share (the log has 0 ms)".to_owned()
+    }
 }
 
 /// The policies as the simulator knows them, by their names in configurations.
@@ -215,13 +224,13 @@ fn predictions(
     let truth = Outcome::recorded(trace)?;
     writeln!(
         out,
-        "recorded             p50 {:>7.1} ms  p99 {:>7.1} ms; as {} (demand and crowd correlate by {:+.2}) off by {:+.0} % and {:+.0} %",
+        "recorded             p50 {:>7.1} ms  p99 {:>7.1} ms; as {} (demand and crowd correlate by {:+.2}) off by {} and {}",
         truth.p50 * 1e3,
         truth.p99 * 1e3,
         model.name,
         model.crowd,
-        100.0 * model.off.0,
-        100.0 * model.off.1,
+        share(model.off.0),
+        share(model.off.1),
     )?;
     let mut all = Vec::new();
     for (name, subject) in names.iter().zip(subjects) {

@@ -11,7 +11,7 @@ use crate::{
     record::{Record, Row},
     report::{
         compare::{self, Pair},
-        number::{Unit, short},
+        number::Unit,
         plot::{self, Axis, Whisker},
         section::{Figure, Table},
     },
@@ -106,8 +106,9 @@ impl Found<'_> {
         };
         let rows: Vec<_> = names.iter().map(row).collect();
         let about = format!("p95, {endpoint}");
+        let axis = Axis { name: "p95, ms", write: &|it| lang.number(it) };
         Ok(Figure {
-            svg: plot::whiskers(&about, Axis { name: "p95, ms", write: &short }, &rows)?,
+            svg: plot::whiskers(&about, axis, &rows, lang.nothing())?,
             caption: format!(
                 "{endpoint}: {}",
                 lang.say(

@@ -31,6 +31,11 @@ impl Lang {
         self.say("en", "fr")
     }
 
+    /// What stands where a picture has nothing to show.
+    pub(super) fn nothing(self) -> &'static str {
+        self.say("not measured", "non mesuré")
+    }
+
     /// A number with three digits that mean something.
     pub(super) fn number(self, value: f64) -> String {
         let text = if value.is_finite() { short(value) } else { "?".to_owned() };
@@ -49,7 +54,7 @@ impl Lang {
     pub(super) fn interval(self, it: Option<Interval>) -> String {
         let to = self.say("to", "à");
         match it {
-            None => self.say("not measured", "non mesuré").to_owned(),
+            None => self.nothing().to_owned(),
             Some(it) if !it.low.is_finite() => {
                 format!("{} ({})", self.number(it.mean), self.say("one repeat", "une répétition"))
             }

@@ -15,6 +15,51 @@ pub(super) struct Trial {
     pub(super) profile: &'static str,
 }
 
+/// What the words in the names of runs mean, in English and in French.
+pub(super) const WORDS: &[(&str, &str, &str)] = &[
+    (
+        "stage 1",
+        "a price query for each line of an order, reports from MySQL, a walk through all keys of Redis (SCAN) \
+         after each order, a new database connection for each piece of work",
+        "une requête de prix par ligne de commande, rapports depuis MySQL, un parcours de toutes les clés de Redis \
+         (SCAN) après chaque commande, une nouvelle connexion à la base pour chaque travail",
+    ),
+    ("stage 2", "one price query per order", "une seule requête de prix par commande"),
+    (
+        "stage 3",
+        "and reports reckoned from all orders in Redis",
+        "et des rapports calculés à partir de toutes les commandes dans Redis",
+    ),
+    (
+        "stage 4",
+        "and reports kept in Redis for a minute",
+        "et des rapports gardés une minute dans Redis",
+    ),
+    (
+        "targeted",
+        "the walk after an order is left out: only the stock of what was ordered is written",
+        "sans le parcours après une commande : seul le stock de ce qui est commandé est écrit",
+    ),
+    (
+        "pool",
+        "database connections are kept and used again",
+        "les connexions à la base sont gardées et réutilisées",
+    ),
+    ("fixed", "stage 4, targeted and with the pool", "stage 4, avec targeted et pool"),
+    ("N+1", "a price query for each line of an order", "une requête de prix par ligne de commande"),
+    ("IN list", "one price query per order", "une seule requête de prix par commande"),
+    (
+        "scan",
+        "the walk through all keys of Redis after each order",
+        "le parcours de toutes les clés de Redis après chaque commande",
+    ),
+    (
+        "wide",
+        "orders name all products and customers, otherwise the first two as in the lab",
+        "les commandes portent sur tous les produits et clients, sinon sur les deux premiers comme dans le labo",
+    ),
+];
+
 /// The runs of E1 to E3 and E5 to E7.
 pub(super) fn trials() -> Vec<Trial> {
     let stage = |it: &str| vec![("STORE_STAGE", it.to_owned())];

@@ -71,17 +71,22 @@ fn picture(about: &str, height: u32, draw: impl FnOnce(&Area<'_>) -> Result<()>)
 }
 
 /// The least and the greatest, with some air; never empty.
+///
+/// Where nothing is below 0, as no count, share or time is, the axis is not either.
 fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
         .filter(|it| it.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| (low.min(it), high.max(it)));
-    match (high - low).partial_cmp(&1e-12) {
-        Some(std::cmp::Ordering::Greater) => {
-            (low - 0.04 * (high - low), high + 0.04 * (high - low))
-        }
-        _ if low.is_finite() => (low - 0.5, low + 0.5),
-        _ => (0.0, 1.0),
+    if !low.is_finite() {
+        return (0.0, 1.0);
     }
+    let air = match high - low {
+        it if 1e-12 < it => 0.04 * it,
+        _ if low.abs() <= 1e-12 => 1.0,
+        _ => low.abs(),
+    };
+    let floor = if low < 0.0 { f64::NEG_INFINITY } else { 0.0 };
+    ((low - air).max(floor), high + air)
 }
 
 /// Lines over each other.
@@ -132,8 +137,13 @@ pub(crate) fn lines(
     })
 }
 
-/// A dot with its interval for each row.
-pub(crate) fn whiskers(about: &str, across: Axis<'_>, rows: &[Whisker]) -> Result<String> {
+/// A dot with its interval for each row; `nothing` stands where there is none.
+pub(crate) fn whiskers(
+    about: &str,
+    across: Axis<'_>,
+    rows: &[Whisker],
+    nothing: &str,
+) -> Result<String> {
     let ends = rows.iter().filter_map(|it| it.1).flat_map(|it| [it.mean, it.low, it.high]);
     let (left, right) = span(ends);
     rows_of(about, across, (left, right), rows.len(), |area, place| {
@@ -144,7 +154,7 @@ pub(crate) fn whiskers(about: &str, across: Axis<'_>, rows: &[Whisker]) -> Resul
             area.draw(&text(name, 8)).map_err(|it| anyhow!("{it}"))?;
             let Some(it) = interval else {
                 let (x, _) = place(left, number);
-                area.draw(&text("nothing measured", x + 8)).map_err(|it| anyhow!("{it}"))?;
+                area.draw(&text(nothing, x + 8)).map_err(|it| anyhow!("{it}"))?;
                 continue;
             };
             if it.low.is_finite() && it.high.is_finite() {
@@ -231,8 +241,13 @@ mod tests {
         let interval = Interval { mean: 2.0, low: 1.0, high: f64::INFINITY };
         let pictures = [
             lines("a < b", 300, (PLAIN, PLAIN), &[line("a"), line("b")]).unwrap(),
-            whiskers("a < b", PLAIN, &[("a".to_owned(), Some(interval)), ("b".to_owned(), None)])
-                .unwrap(),
+            whiskers(
+                "a < b",
+                PLAIN,
+                &[("a".to_owned(), Some(interval)), ("b".to_owned(), None)],
+                "nothing measured",
+            )
+            .unwrap(),
             bars("a < b", PLAIN, &[("a".to_owned(), vec![0.5, 0.5])]).unwrap(),
         ];
         for it in pictures {
@@ -248,6 +263,17 @@ mod tests {
         let one = Line { name: "one".to_owned(), points: vec![(1.0, 1.0)] };
         assert!(lines("one", 300, (PLAIN, PLAIN), &[one]).is_ok());
         assert!(bars("none", PLAIN, &[]).is_ok());
-        assert!(whiskers("none", PLAIN, &[]).is_ok());
+        assert!(whiskers("none", PLAIN, &[], "nothing measured").is_ok());
+    }
+
+    #[test]
+    fn an_axis_holds_all_and_begins_below_0_only_where_a_value_does() {
+        let of = |values: &[f64]| span(values.iter().copied());
+        assert_eq!(of(&[0.0, 0.0]), (0.0, 1.0));
+        assert_eq!(of(&[0.0, 10.0]), (0.0, 10.4));
+        assert_eq!(of(&[3.0]), (0.0, 6.0));
+        assert_eq!(of(&[-1.0, 1.0]), (-1.08, 1.08));
+        assert_eq!(of(&[-2.0, f64::NEG_INFINITY]), (-4.0, 0.0));
+        assert_eq!(of(&[]), (0.0, 1.0));
     }
 }

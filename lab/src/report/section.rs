@@ -64,7 +64,7 @@ pub(crate) fn section(
     let at_load = record.rows.iter().filter(|it| it.load == load && it.endpoint.is_empty());
     let discarded = at_load
         .filter(|it| !it.invalid.is_empty())
-        .map(|it| format!("{}, repeat {}: {}", it.policy, it.repeat, it.invalid))
+        .map(|it| format!("{}, repeat {}: {}", it.policy, it.repeat + 1, it.invalid))
         .collect();
     Ok(Section {
         heading: load.to_owned(),
@@ -184,7 +184,12 @@ fn figures(record: &Record, load: &str, policies: &[&str], unit: Unit) -> Result
         let name = format!("{figure}, {}", unit.name());
         let about = format!("{figure} of each policy at {load}, with intervals");
         figures.push(Figure {
-            svg: plot::whiskers(&about, Axis { name: &name, write: &time }, &rows)?,
+            svg: plot::whiskers(
+                &about,
+                Axis { name: &name, write: &time },
+                &rows,
+                "nothing measured",
+            )?,
             caption: format!("{figure} and its 95 % interval over repeats; shorter is better."),
             names: Vec::new(),
         });

@@ -7,7 +7,7 @@ use crate::{
     questions::trial::{cost_name, order_costs},
     report::{
         compare,
-        number::{Unit, short},
+        number::Unit,
         plot::{self, Axis, Line},
         section::{Figure, Table, estimate},
     },
@@ -112,7 +112,7 @@ pub(super) fn more_products(found: &Found<'_>) -> Result<Answer> {
             .collect(),
     };
     let lines: Vec<Line> = stores.iter().map(line).collect();
-    let power = |it: f64| short(10.0_f64.powf(it));
+    let power = |it: f64| lang.number(10.0_f64.powf(it));
     let axes = (
         Axis { name: lang.say("lines per order", "lignes par commande"), write: &power },
         Axis { name: "p50, ms", write: &power },

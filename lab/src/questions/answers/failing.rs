@@ -6,7 +6,6 @@ use super::{Answer, ENDPOINTS, Found};
 use crate::{
     record::Complaint,
     report::{
-        number::short,
         plot::{self, Axis, Line},
         section::{Figure, Table},
     },
@@ -32,7 +31,7 @@ pub(super) fn users(found: &Found<'_>) -> Result<Answer> {
         let most = ticks(*repeat).map(|it| it.users).max().unwrap_or(0);
         firsts.extend(first.map(|it| it.users));
         rows.push(vec![
-            repeat.to_string(),
+            (repeat + 1).to_string(),
             most.to_string(),
             first.map_or_else(|| "-".to_owned(), |it| it.users.to_string()),
             first.map_or_else(|| "-".to_owned(), |it| it.second.to_string()),
@@ -86,7 +85,10 @@ pub(super) fn users(found: &Found<'_>) -> Result<Answer> {
         line(lang.say("answers per second", "réponses par seconde"), &|it| it.ok),
         line(lang.say("failures per second", "échecs par seconde"), &|it| it.failed),
     ];
-    let axes = (Axis { name: "s", write: &short }, Axis { name: "", write: &short });
+    let axes = (
+        Axis { name: "s", write: &|it| lang.number(it) },
+        Axis { name: "", write: &|it| lang.number(it) },
+    );
     let caption = lang.say(
         "Stage 1, first repeat: users, answers and failures, second by second.",
         "Étape 1, première répétition : utilisateurs, réponses et échecs, seconde par seconde.",
@@ -149,7 +151,7 @@ pub(super) fn endpoints(found: &Found<'_>) -> Result<Answer> {
         "Stage 1: share of the requests that failed, with its interval.",
         "Étape 1 : part des requêtes qui ont échoué, avec son intervalle.",
     );
-    let axis = Axis { name: lang.say("failed, %", "échecs, %"), write: &short };
+    let axis = Axis { name: lang.say("failed, %", "échecs, %"), write: &|it| lang.number(it) };
     Ok(Answer {
         question: lang.say(
             "Compare requests and failures of all endpoints. How many fail more than half of the time?",
@@ -177,7 +179,7 @@ pub(super) fn endpoints(found: &Found<'_>) -> Result<Answer> {
             rows,
         },
         figure: Figure {
-            svg: plot::whiskers(caption, axis, &whiskers)?,
+            svg: plot::whiskers(caption, axis, &whiskers, lang.nothing())?,
             caption: caption.to_owned(),
             names: Vec::new(),
         },
@@ -207,6 +209,7 @@ pub(super) fn messages(found: &Found<'_>) -> Result<Answer> {
         found.record.errors.iter().filter(same).collect()
     };
     let parts = ["service", "MySQL", "Redis", "other"];
+    let named = |part| if part == "other" { lang.say("other", "autre") } else { part };
     let count = |stage: &str, part: &str| -> u64 {
         of(stage).iter().filter(|it| blamed(&it.text) == part).map(|it| it.times).sum()
     };
@@ -216,7 +219,7 @@ pub(super) fn messages(found: &Found<'_>) -> Result<Answer> {
             let cells = vec![
                 stage.to_owned(),
                 it.times.to_string(),
-                blamed(&it.text).to_owned(),
+                named(blamed(&it.text)).to_owned(),
                 it.endpoint.clone(),
                 it.text.clone(),
             ];
@@ -245,10 +248,11 @@ pub(super) fn messages(found: &Found<'_>) -> Result<Answer> {
             )
         } else {
             format!(
-                "{stage}: {all} {}, {} {} {most}; {opened}.",
+                "{stage}: {all} {}, {} {} {}; {opened}.",
                 lang.say("failures in all repeats", "échecs sur toutes les répétitions"),
                 count(stage, most),
                 lang.say("of them name", "d'entre eux nomment"),
+                named(most),
             )
         });
     }
@@ -263,7 +267,7 @@ pub(super) fn messages(found: &Found<'_>) -> Result<Answer> {
         "Failures by the part that their text names.",
         "Échecs selon la partie que leur texte nomme.",
     );
-    let axis = Axis { name: lang.say("failures", "échecs"), write: &short };
+    let axis = Axis { name: lang.say("failures", "échecs"), write: &|it| lang.number(it) };
     Ok(Answer {
         question: lang.say(
             "Show some error messages. Which part is failing: the service, MySQL, Redis, other?",
@@ -285,7 +289,7 @@ pub(super) fn messages(found: &Found<'_>) -> Result<Answer> {
         figure: Figure {
             svg: plot::bars(caption, axis, &bars)?,
             caption: caption.to_owned(),
-            names: parts.map(str::to_owned).into(),
+            names: parts.map(|it| named(it).to_owned()).into(),
         },
     })
 }
