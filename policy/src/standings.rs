@@ -1,6 +1,7 @@
 //! Whose turn is it among those who cost least, while what they cost changes one by one?
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
 
 use crate::Event;
 use crate::rotation::Rotation;
@@ -96,7 +97,7 @@ impl<K: Copy + Ord> Standings<K> {
 
     /// Those who cost least.
     pub(crate) fn first(&mut self) -> Option<&mut Rotation> {
-        self.levels.first_entry().map(|it| it.into_mut())
+        self.levels.first_entry().map(OccupiedEntry::into_mut)
     }
 
     fn leave(&mut self, turns: &mut [Turn], position: usize, level: K) {

@@ -69,20 +69,23 @@ fn the_rate_breaks_ties_that_chance_would_leave_uneven() {
         let (mut random, candidates) = ((entry.build)(&[draws]).unwrap(), idle(&[10; 1600]));
         let (mut draw, mut counts) = (SplitMix64::new(3), vec![0; 1600]);
         for request in 0..1_000_000 {
-            let now = Time::from_nanos(10_000 * request);
+            let now = Time::from_nanos(50_000 * request);
             let picked = random.pick(&Request::at(now), &candidates, &mut draw);
             counts[picked.unwrap()] += 1;
         }
         counts
     };
-    let (most, least, _) = spread(&counts("draws=2"));
-    close("most", most, 628.0 / 625.0, 0.05);
-    // How fast they came is not told; here, at 100,000 a second, they are spread more evenly.
-    assert!(0.95 * 580.0 / 625.0 < least, "least: {least}");
-    // Without anything to compare, two draws are one. HAProxy's least of all was lower still.
-    let (most, least_without, _) = spread(&counts("draws=1"));
+    // How fast they came is not told: 20,000 a second have all four figures of the commit.
+    for (draws, known_least, known_most) in [("draws=2", 580.0, 628.0), ("draws=4", 614.0, 624.0)] {
+        let (most, least, _) = spread(&counts(draws));
+        close("most", most, known_most / 625.0, 0.05);
+        close("least", least, known_least / 625.0, 0.05);
+    }
+    // Without anything to compare, two draws are one. HAProxy's least was 300, which no ring of 160 points
+    // for each explains.
+    let (most, least, _) = spread(&counts("draws=1"));
     close("most without", most, 780.0 / 625.0, 0.05);
-    assert!(least_without < 0.85 * least, "least without: {least_without}");
+    assert!(least < 0.8, "least without: {least}");
 }
 
 /// A hundred servers with a hundred keys each, all of them in progress.
