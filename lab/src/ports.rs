@@ -64,8 +64,7 @@ fn blocks(kernels: Range<u16>, process: u32) -> impl Iterator<Item = Range<u16>>
     let first = process.wrapping_mul(7919) as usize % all().count();
     let turned = move || all().cycle().skip(first).take(all().count());
     let kernels = move |it: &Range<u16>| it.start < kernels.end && kernels.start < it.end;
-    let others = kernels.clone();
-    turned().filter(move |it| !others(it)).chain(turned().filter(kernels))
+    turned().filter(move |it| !kernels(it)).chain(turned().filter(kernels))
 }
 
 /// Says to other processes that a block is given; `None` when it is.

@@ -307,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn what_locust_may_have_rounded_is_no_difference() {
+        let record = record(|name, repeat| {
+            (if name == "stage 2" { 3.0 } else { 2.0 }) + 1e-9 * noise(repeat)
+        });
+        let english = make(&record, Lang::En).unwrap();
+        let told = "(stage 1 → stage 2): no distinguishable change: +50 % (+50 % to +50 %)";
+        assert!(english.contains(told), "{english}");
+        assert!(!english.contains("-0 %"), "{english}");
+        assert!(make(&record, Lang::Fr).unwrap().contains("(stage 1 → stage 2) : pas de"));
+    }
+
+    #[test]
     fn a_difference_that_is_there_is_told_with_its_interval() {
         let record = record(|name, repeat| {
             let base = if name == "stage 2" { 8.0 } else { 10.0 };

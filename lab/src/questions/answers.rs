@@ -45,6 +45,9 @@ pub(super) fn all(found: &Found<'_>) -> Result<Vec<Answer>> {
 pub(super) const ENDPOINTS: [&str; 3] =
     ["POST /orders", "GET /orders/reports/highest-spenders", "GET /orders/reports/best-sellers"];
 
+/// Locust tells whole milliseconds: what differs by no more may be the same, in seconds.
+const ROUNDING: f64 = 0.001_000_1;
+
 /// What was measured, and in which language it is told.
 pub(super) struct Found<'a> {
     pub(super) record: &'a Record,
@@ -71,7 +74,11 @@ impl Found<'_> {
         let (own, other) = (self.rows(first, endpoint), self.rows(second, endpoint));
         let mut pairs = [compare::pair(first, second, figure, &own, &other)];
         compare::judge(&mut pairs);
-        let [pair] = pairs;
+        let [mut pair] = pairs;
+        let seconds = pair.difference.map_or(0.0, |it| it.interval.mean.abs());
+        if figure.starts_with('p') && figure != "per_second" && seconds <= ROUNDING {
+            pair.stands = false;
+        }
         pair
     }
 
@@ -106,7 +113,7 @@ impl Found<'_> {
         };
         let rows: Vec<_> = names.iter().map(row).collect();
         let about = format!("p95, {endpoint}");
-        let axis = Axis { name: "p95, ms", write: &|it| lang.number(it) };
+        let axis = Axis { name: "p95, ms", write: &|it| lang.tick(it) };
         Ok(Figure {
             svg: plot::whiskers(&about, axis, &rows, lang.nothing())?,
             caption: format!(
@@ -128,5 +135,5 @@ fn told(found: &Found<'_>, first: &str, second: &str, figure: &'static str) -> S
         .iter()
         .map(|it| format!("{it} {}", lang.change(&found.change(first, second, it, figure))))
         .collect();
-    format!("{first} → {second}, {figure}: {}.", parts.join("; "))
+    format!("{first} → {second}, {figure}{} {}.", lang.colon(), parts.join("; "))
 }

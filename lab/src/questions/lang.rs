@@ -3,7 +3,7 @@
 use crate::{
     report::{
         compare::Pair,
-        number::{Unit, short},
+        number::{Unit, short, tick},
     },
     stats::interval::Interval,
 };
@@ -31,6 +31,11 @@ impl Lang {
         self.say("en", "fr")
     }
 
+    /// A colon, with the blank that stands before it in French.
+    pub(super) fn colon(self) -> &'static str {
+        self.say(":", " :")
+    }
+
     /// What stands where a picture has nothing to show.
     pub(super) fn nothing(self) -> &'static str {
         self.say("not measured", "non mesuré")
@@ -40,6 +45,11 @@ impl Lang {
     pub(super) fn number(self, value: f64) -> String {
         let text = if value.is_finite() { short(value) } else { "?".to_owned() };
         self.decimal(&text)
+    }
+
+    /// The same beside a tick of an axis.
+    pub(super) fn tick(self, value: f64) -> String {
+        self.decimal(&tick(value))
     }
 
     /// A decimal comma where the language has one.
@@ -85,7 +95,7 @@ impl Lang {
         let share = |it: f64| {
             let text =
                 if it.is_finite() { format!("{:+.0} %", 100.0 * it) } else { "?".to_owned() };
-            self.decimal(&text)
+            if text == "-0 %" { "+0 %".to_owned() } else { text }
         };
         let Interval { mean, low, high } = it.relative;
         let to = self.say("to", "à");
@@ -94,6 +104,6 @@ impl Lang {
             return text;
         }
         let none = self.say("no distinguishable change", "pas de changement discernable");
-        format!("{none}: {text}")
+        format!("{none}{} {text}", self.colon())
     }
 }

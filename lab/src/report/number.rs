@@ -58,6 +58,21 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
+/// A number beside a tick of an axis: without zeros that say nothing.
+pub(crate) fn tick(value: f64) -> String {
+    let text = short(value);
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// The same for what comes in whole numbers; between them a tick has no name.
+pub(crate) fn whole(value: f64) -> String {
+    if (value - value.round()).abs() < 1e-6 { format!("{value:.0}") } else { String::new() }
+}
+
 /// A mean with its interval, or why there is none.
 pub(crate) fn interval(it: Option<Interval>) -> String {
     match it {
@@ -92,6 +107,8 @@ mod tests {
         let shown = [0.0, 0.012_34, 0.1234, 1.234, 12.34, 123.4, 12_345.6, f64::NAN].map(short);
         assert_eq!(shown, ["0", "0.0123", "0.123", "1.23", "12.3", "123", "12346", "unknown"]);
         assert_eq!(Unit::Millis.write(-0.0021), "-2.10 ms");
+        assert_eq!([0.0, 0.5, 8.0, 10.0, 100.0].map(tick), ["0", "0.5", "8", "10", "100"]);
+        assert_eq!([0.0, 0.5, 1.0, 12.0].map(whole), ["0", "", "1", "12"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const COLORS: u8 = 8;
 const WIDTH: u32 = 860;
 
 /// Room for names on the left.
-const NAMES: u32 = 200;
+const NAMES: u32 = 236;
 
 /// A named line; points in order.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use super::{
     changes::changes,
     compare::{self, COMPARED, Pair},
     herding::herding,
-    number::{Unit, interval, share_below, short},
+    number::{Unit, interval, share_below, short, tick, whole},
     plot::{self, Axis, Line},
 };
 use crate::{
@@ -171,7 +171,7 @@ fn failures(record: &Record, load: &str, policies: &[&str]) -> Option<Table> {
 
 fn figures(record: &Record, load: &str, policies: &[&str], unit: Unit) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let time = |it: f64| short(it);
+    let time = |it: f64| tick(it);
     for figure in ["p50", "p95", "p99"] {
         let row = |policy: &&str| {
             let of = |it: f64| unit.of(it);
@@ -257,7 +257,7 @@ fn distribution(
         let shown = (it - nines).abs() < 1e-6;
         if shown { share_below(nines) } else { String::new() }
     };
-    let time = |it: f64| short(10.0_f64.powf(it));
+    let time = |it: f64| tick(10.0_f64.powf(it));
     let name = unit.name();
     let axes = (
         Axis { name: "share of the requests that took no longer", write: &share },
@@ -291,10 +291,9 @@ fn in_flight(record: &Record, load: &str, policies: &[&str]) -> Result<Vec<Figur
         if lines.is_empty() {
             continue;
         }
-        let write = |it: f64| short(it);
         let axes = (
-            Axis { name: "seconds from the start", write: &write },
-            Axis { name: "in flight", write: &|it| format!("{it:.0}") },
+            Axis { name: "seconds from the start", write: &tick },
+            Axis { name: "in flight", write: &whole },
         );
         figures.push(Figure {
             svg: plot::lines(

@@ -6,6 +6,7 @@ use super::{Answer, ENDPOINTS, Found, told};
 use crate::{
     questions::lang::Lang,
     report::{
+        number::whole,
         plot::{self, Axis, Line},
         section::{Figure, Table, estimate},
     },
@@ -92,8 +93,8 @@ pub(super) fn policy(found: &Found<'_>) -> Result<Answer> {
         "Requêtes sur la réplique lente au fil du temps, une ligne par politique, première répétition ; boucle ouverte.",
     );
     let axes = (
-        Axis { name: "s", write: &|it| lang.number(it) },
-        Axis { name: lang.say("in flight", "en cours"), write: &|it| lang.number(it) },
+        Axis { name: "s", write: &|it| lang.tick(it) },
+        Axis { name: lang.say("in flight", "en cours"), write: &whole },
     );
     Ok(Answer {
         question: lang.say(

@@ -27,6 +27,7 @@ pub(super) fn without_n_plus_one(found: &Found<'_>) -> Result<Answer> {
         cells
     };
     let change = |first, second| lang.change(&found.change(first, second, ORDER, "p50"));
+    let colon = lang.colon();
     let lookups = |name| lang.interval(found.estimate(name, "", "lookups_per_order"));
     Ok(Answer {
         question: lang.say(
@@ -34,7 +35,7 @@ pub(super) fn without_n_plus_one(found: &Found<'_>) -> Result<Answer> {
             "Après avoir retiré le N+1, les chiffres de POST /orders diffèrent-ils ?",
         ),
         paragraph: format!(
-            "{} (stage 1 → stage 2): {}. {} (fixed, N+1 → fixed): {}. {}: {} → {} (stage 1 → stage 2), {} → {} (fixed).",
+            "{} (stage 1 → stage 2){colon} {}. {} (fixed, N+1 → fixed){colon} {}. {}{colon} {} → {} (stage 1 → stage 2), {} → {} (fixed).",
             lang.say("p50 of POST /orders as in the lab", "p50 de POST /orders comme dans le labo"),
             change("stage 1", "stage 2"),
             lang.say("With nothing else in the way", "Sans autre frein"),
@@ -112,7 +113,7 @@ pub(super) fn more_products(found: &Found<'_>) -> Result<Answer> {
             .collect(),
     };
     let lines: Vec<Line> = stores.iter().map(line).collect();
-    let power = |it: f64| lang.number(10.0_f64.powf(it));
+    let power = |it: f64| lang.tick(10.0_f64.powf(it));
     let axes = (
         Axis { name: lang.say("lines per order", "lignes par commande"), write: &power },
         Axis { name: "p50, ms", write: &power },
@@ -197,7 +198,7 @@ pub(super) fn what_limits(found: &Found<'_>) -> Result<Answer> {
         .windows(2)
         .map(|it| {
             let pair = found.change(it[0], it[1], ORDER, "p95");
-            format!("{} → {}: {}", it[0], it[1], lang.change(&pair))
+            format!("{} → {}{} {}", it[0], it[1], lang.colon(), lang.change(&pair))
         })
         .collect();
     let largest = phases
@@ -214,11 +215,12 @@ pub(super) fn what_limits(found: &Found<'_>) -> Result<Answer> {
         },
         |(name, seconds)| {
             format!(
-                "{} \"{name}\": {} ms.",
+                "{} \"{name}\"{} {} ms.",
                 lang.say(
                     "The longest phase of an order in stage 4 is",
                     "La phase la plus longue d'une commande à l'étape 4 est"
                 ),
+                lang.colon(),
                 lang.number(Unit::Millis.of(seconds))
             )
         },

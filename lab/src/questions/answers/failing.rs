@@ -85,10 +85,8 @@ pub(super) fn users(found: &Found<'_>) -> Result<Answer> {
         line(lang.say("answers per second", "réponses par seconde"), &|it| it.ok),
         line(lang.say("failures per second", "échecs par seconde"), &|it| it.failed),
     ];
-    let axes = (
-        Axis { name: "s", write: &|it| lang.number(it) },
-        Axis { name: "", write: &|it| lang.number(it) },
-    );
+    let write = |it: f64| lang.tick(it);
+    let axes = (Axis { name: "s", write: &write }, Axis { name: "", write: &write });
     let caption = lang.say(
         "Stage 1, first repeat: users, answers and failures, second by second.",
         "Étape 1, première répétition : utilisateurs, réponses et échecs, seconde par seconde.",
@@ -151,7 +149,7 @@ pub(super) fn endpoints(found: &Found<'_>) -> Result<Answer> {
         "Stage 1: share of the requests that failed, with its interval.",
         "Étape 1 : part des requêtes qui ont échoué, avec son intervalle.",
     );
-    let axis = Axis { name: lang.say("failed, %", "échecs, %"), write: &|it| lang.number(it) };
+    let axis = Axis { name: lang.say("failed, %", "échecs, %"), write: &|it| lang.tick(it) };
     Ok(Answer {
         question: lang.say(
             "Compare requests and failures of all endpoints. How many fail more than half of the time?",
@@ -267,7 +265,7 @@ pub(super) fn messages(found: &Found<'_>) -> Result<Answer> {
         "Failures by the part that their text names.",
         "Échecs selon la partie que leur texte nomme.",
     );
-    let axis = Axis { name: lang.say("failures", "échecs"), write: &|it| lang.number(it) };
+    let axis = Axis { name: lang.say("failures", "échecs"), write: &|it| lang.tick(it) };
     Ok(Answer {
         question: lang.say(
             "Show some error messages. Which part is failing: the service, MySQL, Redis, other?",
