@@ -119,6 +119,7 @@ Commands, if it is not called nginx:
   test          : test configuration and explain it, see test -h
   directives    : show every directive and what becomes of it
   top           : show what the admin listener knows on a terminal
+  healthcheck   : ask the admin listener whether requests are accepted
 ";
 
 fn tell_syntax(paths: &Paths) {

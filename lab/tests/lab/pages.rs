@@ -241,9 +241,9 @@ fn refusal(command: &[String]) -> Option<String> {
     let words: Vec<&str> = rest.iter().map(String::as_str).collect();
     match (program.as_str(), words.first()) {
         ("script/up", _) => lab(&[&["up".to_owned()], rest].concat()),
-        ("lab", _) => lab(rest),
-        // It has no flag for help, and its words are few.
-        ("balancer", Some(&"top")) => None,
+        ("lab" | "script/lab", _) => lab(rest),
+        // They have no flag for help, and their words are few.
+        ("balancer", Some(&"top" | &"healthcheck")) => None,
         ("balancer", Some(&"test" | &"directives")) => {
             asked("balancer", &[&words, &["-h"][..]].concat())
         }
