@@ -9,14 +9,25 @@ use crate::{Draw, Limit, Sample, Time};
 /// Now and then it lets next to nothing in, to learn how long a request takes that waits for
 /// nothing. Unlike [`crate::Gradient2`] it does not get used to a queue.
 ///
-/// Source: Envoy `adaptive_concurrency/controller/gradient_controller.cc`.
+/// Source: Envoy `adaptive_concurrency/controller/gradient_controller.cc`, with four differences:
+///
+/// - A limit is judged by requests that began under it, however long they take. Envoy's judges the
+///   new limit by the old one's requests where those take longer than `update`, and swings.
+/// - A measurement of slow requests is cut short, lest it cost more than it is good for.
+/// - Whoever is quicker among many than the measured ones were alone shows that these were
+///   disturbed, and takes their place.
+/// - The room for bursts is half of the limit's square root, not all of it, lest requests to few
+///   places take more than twice as long as alone.
 #[derive(Clone, Debug)]
 pub struct Gradient {
     rules: GradientRules,
     limit: u32,
     /// Median of requests that waited for nothing, `None` before the first measurement.
     least: Option<Duration>,
+    /// Those of requests that began under the present limit.
     samples: Vec<Duration>,
+    /// Since when that is the limit.
+    since: Time,
     state: State,
     /// Updates in a row that ended at the smallest limit.
     at_min: u32,
@@ -58,8 +69,8 @@ impl Default for GradientRules {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// Little is let in since then; the limit before.
-    Measuring { since: Time, before: u32 },
+    /// Little is let in; the limit before.
+    Measuring { before: u32 },
     /// When the limit changes next, and when is measured again.
     Following { update: Time, measure: Time },
 }
@@ -68,13 +79,13 @@ impl Gradient {
     /// Begins with a measurement.
     #[must_use]
     pub fn new(rules: GradientRules) -> Self {
-        let since = Time::ZERO;
         Self {
             rules,
             limit: rules.min,
             least: None,
             samples: Vec::new(),
-            state: State::Measuring { since, before: rules.min },
+            since: Time::ZERO,
+            state: State::Measuring { before: rules.min },
             at_min: 0,
         }
     }
@@ -90,10 +101,24 @@ impl Gradient {
     }
 
     fn measure(&mut self, now: Time) {
-        self.state = State::Measuring { since: now, before: self.limit };
+        self.state = State::Measuring { before: self.limit };
         self.limit = self.rules.min;
+        self.since = now;
         self.samples.clear();
         self.at_min = 0;
+    }
+
+    /// Whether enough requests have been measured alone.
+    fn is_measured(&self, now: Time) -> bool {
+        let enough = 2 * self.rules.min as usize;
+        let most = self.rules.interval.mul_f64(MOST_MEASURING);
+        let is_late = most <= now.since(self.since) && enough <= self.samples.len();
+        self.rules.samples <= self.samples.len() || is_late
+    }
+
+    /// Whether it can be told what the limit has led to: as many as it lets in at once are done.
+    fn is_judged(&self) -> bool {
+        self.rules.samples.min(self.limit as usize) <= self.samples.len()
     }
 
     #[expect(
@@ -102,11 +127,12 @@ impl Gradient {
         reason = "a cast to u32 ends at its range"
     )]
     fn follow(&mut self, sample: Duration) {
-        let Some(least) = self.least else { return };
+        let least = self.least.map_or(sample, |it| it.min(sample));
+        self.least = Some(least);
         let least = least.as_secs_f64() * (1.0 + self.rules.buffer);
         let gradient = (least / sample.as_secs_f64().max(1e-9)).clamp(0.5, 2.0);
         let limit = f64::from(self.limit) * gradient;
-        let limit = (limit + limit.sqrt()) as u32;
+        let limit = (limit + limit.sqrt() / 2.0) as u32;
         self.limit = limit.clamp(self.rules.min, self.rules.max);
         self.at_min = if self.limit == self.rules.min { self.at_min + 1 } else { 0 };
     }
@@ -128,27 +154,31 @@ impl Limit for Gradient {
             return;
         }
         let now = sample.at;
+        // What began under another limit tells how long the requests of that one waited.
+        if now.since(self.since) < sample.rtt {
+            return;
+        }
+        self.samples.push(sample.rtt);
         match self.state {
-            // What began under another limit has waited for others.
-            State::Measuring { since, .. } if now.since(since) < sample.rtt => {}
-            State::Measuring { before, .. } => {
-                self.samples.push(sample.rtt);
-                if self.samples.len() < self.rules.samples {
+            State::Measuring { before } => {
+                if !self.is_measured(now) {
                     return;
                 }
                 self.least = self.median();
                 self.limit = before;
+                self.since = now;
                 let late = self.rules.interval.mul_f64(self.rules.jitter * draw.unit());
                 let measure = now + self.rules.interval + late;
                 self.state = State::Following { update: now + self.rules.update, measure };
             }
             State::Following { update, measure } => {
-                self.samples.push(sample.rtt);
-                if now < update && self.samples.len() < MOST_SAMPLES {
+                let is_due = update <= now && self.is_judged();
+                if !is_due && self.samples.len() < MOST_SAMPLES {
                     return;
                 }
                 if let Some(median) = self.median() {
                     self.follow(median);
+                    self.since = now;
                 }
                 self.state = State::Following { update: now + self.rules.update, measure };
                 if measure <= now || AT_MIN <= self.at_min {
@@ -159,6 +189,9 @@ impl Limit for Gradient {
     }
 }
 
+/// The part of `interval` after which a measurement ends although `samples` are not there yet.
+const MOST_MEASURING: f64 = 0.02;
+
 /// Samples between two updates at most, whatever the time.
 const MOST_SAMPLES: usize = 4096;
 
@@ -167,47 +200,82 @@ const AT_MIN: u32 = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::{cmp::Reverse, collections::BinaryHeap};
+
     use super::*;
     use crate::SplitMix64;
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A server of so many places, each busy for 10 ms by a request, under a load that fills every
-    /// limit: how the limit and the response time are after some seconds.
-    fn settled(places: u32, rules: GradientRules) -> (u32, Duration) {
+    /// A server of so many places, each busy with a request for `service`, a tenth more or less,
+    /// under a load that fills every limit: which part of the places is busy, and how many times
+    /// as long as alone the 99th of 100 requests takes.
+    fn loaded(places: u32, service: Duration, rules: GradientRules) -> (f64, f64) {
         let (mut limit, mut draw) = (Gradient::new(rules), SplitMix64::new(1));
-        let (mut now, mut rtt) = (Time::from_secs(1), Duration::ZERO);
-        while now < Time::from_secs(7) {
+        let (first, last) = (Time::from_secs(20), Time::from_secs(100));
+        let mut free: BinaryHeap<_> = (0..places).map(|_| Reverse(Time::ZERO)).collect();
+        let mut inside = BinaryHeap::new();
+        let (mut now, mut times) = (Time::ZERO, Vec::new());
+        while now < last {
+            while inside.len() < limit.limit() as usize {
+                let Reverse(place) = free.pop().unwrap();
+                let ended = now.max(place) + service.mul_f64(0.9 + 0.2 * draw.unit());
+                free.push(Reverse(ended));
+                inside.push(Reverse((ended, now)));
+            }
+            let Reverse((ended, began)) = inside.pop().unwrap();
+            now = ended;
+            let rtt = ended.since(began);
+            if first <= began {
+                times.push(rtt.as_secs_f64() / service.as_secs_f64());
+            }
             let in_flight = limit.limit();
-            rtt = (10 * MS).mul_f64((f64::from(in_flight) / f64::from(places)).max(1.0));
-            now = now + rtt / in_flight;
-            let sample = Sample { rtt, in_flight, is_dropped: false, at: now };
-            limit.learn(&sample, &mut draw);
+            limit.learn(&Sample { rtt, in_flight, is_dropped: false, at: now }, &mut draw);
         }
-        (limit.limit(), rtt)
+        let could = f64::from(places) * last.since(first).as_secs_f64() / service.as_secs_f64();
+        let busy = times.len() as f64 / could;
+        let at = times.len() * 99 / 100;
+        (busy, *times.select_nth_unstable_by(at, f64::total_cmp).1)
     }
 
     #[test]
-    fn the_limit_keeps_the_places_busy_and_the_queue_short() {
-        for places in [4, 8, 16, 64, 256] {
-            let (limit, rtt) = settled(places, GradientRules::default());
-            assert!(places <= limit, "{limit} for {places}");
-            assert!(rtt <= 20 * MS, "{rtt:?} for {places}");
+    fn the_places_are_busy_and_the_queue_is_short_whatever_a_request_takes() {
+        for places in [4, 8, 16, 64, 128] {
+            for service in [20, 50, 200, 500] {
+                let (busy, slower) = loaded(places, service * MS, GradientRules::default());
+                assert!(0.95 <= busy, "{places} of {service} ms: {busy}");
+                assert!(slower <= 2.1, "{places} of {service} ms: {slower}");
+            }
         }
+    }
+
+    #[test]
+    fn a_disturbed_measurement_is_forgotten_as_soon_as_it_is_refuted() {
+        let rules = GradientRules { samples: 1, ..GradientRules::default() };
+        let (mut limit, mut draw) = (Gradient::new(rules), SplitMix64::new(1));
+        let mut learn = |rtt, at: u32| {
+            let at = Time::from_secs(10) + at * MS;
+            limit.learn(&Sample { rtt, in_flight: 3, is_dropped: false, at }, &mut draw);
+            limit.least
+        };
+        assert_eq!(learn(500 * MS, 0), Some(500 * MS));
+        assert_eq!(learn(20 * MS, 200), Some(20 * MS));
     }
 
     #[test]
     fn the_limit_stays_within_its_bounds() {
         let rules = GradientRules { min: 2, max: 10, ..GradientRules::default() };
-        assert_eq!(settled(100, rules).0, 10);
-        assert!(2 <= settled(1, rules).0);
+        let busy = loaded(100, 10 * MS, rules).0;
+        assert!((0.09..=0.1).contains(&busy), "{busy}");
+        assert!(1.8 <= loaded(1, 10 * MS, rules).1);
     }
 
     #[test]
     fn what_began_before_a_measurement_is_not_measured() {
         let mut limit = Gradient::new(GradientRules { samples: 1, ..GradientRules::default() });
         let mut draw = SplitMix64::new(1);
-        limit.state = State::Measuring { since: Time::from_secs(10), before: 20 };
+        limit.since = Time::from_secs(10);
+        limit.state = State::Measuring { before: 20 };
         let mut learn = |rtt: Duration, at| {
             let sample = Sample { rtt, in_flight: 3, is_dropped: false, at };
             limit.learn(&sample, &mut draw);
