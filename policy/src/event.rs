@@ -67,6 +67,16 @@ impl Event {
     /// A failure known at once, such as a refused connection.
     pub const FAILURE: Self = Self::Failure { head: None, total: Duration::ZERO };
 
+    /// How long it took to fail or to be answered with a status of 429 or from 500 on, `None` for
+    /// whatever else has happened.
+    pub(crate) const fn error(self) -> Option<Duration> {
+        match self {
+            Self::Success { total, status, .. } if status == 429 || 500 <= status => Some(total),
+            Self::Failure { total, .. } => Some(total),
+            _ => None,
+        }
+    }
+
     /// An answer with status 200 which came in one piece after `total`.
     #[must_use]
     pub const fn success(total: Duration) -> Self {

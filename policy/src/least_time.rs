@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use self::following::Following;
+use crate::options::{self, Options};
 use crate::pair::Pair;
 use crate::response_time::{ResponseTimes, Until};
 use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
@@ -13,7 +14,9 @@ mod following;
 ///
 /// The time is an average of good answers in whole milliseconds, in steps of 20 and up to 5000; it
 /// halves for each `fail_timeout` without a pick, so that a slow server gets another chance. With
-/// `inflight` the average age of running requests counts when it is higher.
+/// `inflight` the average age of running requests counts when it is higher. With `penalty=5s`, which
+/// is ours, a failure and a status of 429 or from 500 on count as at least that long: without it a
+/// server that fails fast looks fast.
 ///
 /// Source: nginx `ngx_http_upstream_least_time_module.c`, `ngx_http_upstream_get_least_time_peer`
 /// and `ngx_http_upstream_least_time_eta`. Three passes over the candidates, no allocation; a search
@@ -27,20 +30,20 @@ pub struct LeastTime {
 }
 
 impl LeastTime {
-    /// Reads `header` or `last_byte`, which is also the default, and `inflight`.
+    /// Reads `header` or `last_byte`, which is also the default, `inflight` and `penalty=TIME`.
     pub(crate) fn from_words(words: &[&str]) -> Result<Self, Refusal> {
         let (until, rest) = match words {
             ["header", rest @ ..] => (Until::Head, rest),
             ["last_byte", rest @ ..] => (Until::LastByte, rest),
             _ => (Until::LastByte, words),
         };
-        let counts_running = match rest {
-            [] => false,
-            ["inflight"] => true,
-            ["inflight", ..] => return Err(Refusal { word: words.len() - rest.len() + 1 }),
-            _ => return Err(Refusal { word: words.len() - rest.len() }),
-        };
-        let times = ResponseTimes::new(until, counts_running);
+        let counts_running = rest.first() == Some(&"inflight");
+        let before = words.len() - rest.len() + usize::from(counts_running);
+        let refused = |it: Refusal| Refusal { word: before + it.word };
+        let options = Options::new(&words[before..], &["penalty"]).map_err(refused)?;
+        let penalty =
+            options.value("penalty", None, |it| options::time(it).map(Some)).map_err(refused)?;
+        let times = ResponseTimes::new(until, counts_running, penalty);
         Ok(Self { times, ties: RoundRobin::default(), following: None })
     }
 
@@ -140,7 +143,7 @@ impl RandomTwoLeastTime {
             ["least_time=header" | "least_time=last_byte", ..] => return Err(Refusal { word: 1 }),
             _ => return Err(Refusal { word: 0 }),
         };
-        Ok(Self { times: ResponseTimes::new(until, false), pair: Pair::default() })
+        Ok(Self { times: ResponseTimes::new(until, false, None), pair: Pair::default() })
     }
 }
 
@@ -240,6 +243,35 @@ mod tests {
         assert_eq!(policy.times.at(0).0, 0);
         policy.learn(0, Event::Success { head: total / 3, total, status: 500 }, AT_ONCE);
         assert_eq!(policy.times.at(0).0, 300);
+    }
+
+    #[test]
+    fn an_error_counts_as_the_penalty_where_there_is_one() {
+        for words in ["last_byte penalty=5s", "header penalty=5s", "header inflight penalty=5s"] {
+            let mut policy = policy(words);
+            pick(&mut policy, "1 1", AT_ONCE);
+            let total = Duration::from_millis(2);
+            policy.learn(0, Event::Failure { head: None, total }, AT_ONCE);
+            policy.learn(1, Event::Success { head: total, total, status: 500 }, AT_ONCE);
+            assert_eq!([0, 1].map(|it| policy.times.at(it).0), [5000, 5000], "{words}");
+            policy.learn(1, Event::Abandoned { head: None, total }, AT_ONCE);
+            policy.learn(1, Event::Success { head: total, total, status: 404 }, AT_ONCE);
+            let after = if words.contains("inflight") { 5000 } else { 4750 };
+            assert_eq!(policy.times.at(1).0, after, "{words}");
+        }
+    }
+
+    #[test]
+    fn words_are_refused_where_they_stand() {
+        let word = |words: &str| {
+            let words = words.split_whitespace().collect::<Vec<_>>();
+            LeastTime::from_words(&words).err().map(|it| it.word)
+        };
+        assert_eq!(word("last_byte inflight penalty=300ms"), None);
+        assert_eq!(word("last_byte penalty=never"), Some(1));
+        assert_eq!(word("last_byte inflight inflight"), Some(2));
+        assert_eq!(word("header penalty=1s inflight"), Some(2));
+        assert_eq!(word("middle"), Some(0));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::{Candidate, Event, Time};
 pub(crate) struct ResponseTimes {
     until: Until,
     counts_running: bool,
+    /// What an error takes at least, `None` where it takes what it took.
+    penalty: Option<Duration>,
     times: Slots<Times>,
 }
 
@@ -47,8 +49,8 @@ struct Running {
 
 impl ResponseTimes {
     /// Measures `until` there, and the age of running requests if `counts_running`.
-    pub(crate) fn new(until: Until, counts_running: bool) -> Self {
-        Self { until, counts_running, times: Slots::default() }
+    pub(crate) fn new(until: Until, counts_running: bool, penalty: Option<Duration>) -> Self {
+        Self { until, counts_running, penalty, times: Slots::default() }
     }
 
     /// Makes room for `len` servers.
@@ -126,6 +128,10 @@ impl ResponseTimes {
             Event::Failure { head, total } | Event::Abandoned { head, total } => {
                 (None, (!at_head || head.is_none()).then_some(total))
             }
+        };
+        let measured = match (self.penalty, event.error()) {
+            (Some(penalty), Some(took)) => Some(took.max(penalty)),
+            _ => measured,
         };
         if let Some(measured) = measured {
             average(&mut times.answer_ms, millis(measured));

@@ -11,7 +11,7 @@ use super::protection::Asked;
 use super::{Binding, Keepalive, dns, state, sticky};
 use crate::conf::address::{Address, Purpose};
 use crate::conf::value::{number, size};
-use crate::conf::{Block, ConfError, Directive, Effect, MANY, Row, Span, Word};
+use crate::conf::{Block, ConfError, Directive, Effect, MANY, Reading, Row, Span, Word};
 
 /// One `upstream` block.
 #[derive(Clone, Debug)]
@@ -57,6 +57,12 @@ const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
     Row { name, within: UPSTREAM, arguments: 1..=1, effect }
 }
 
+/// Notes a word of a method of nginx's that is our own.
+fn own_word(name: &str, directive: &Directive, reading: &mut Reading) -> Result<(), ConfError> {
+    let word = directive.arguments().iter().find(|it| it.parameter(name).is_some());
+    word.map_or(Ok(()), |it| reading.extension(directive, Block::Upstream, it))
+}
+
 pub(super) const fn method(name: &'static str, arguments: RangeInclusive<usize>) -> Row<Settings> {
     Row { name, within: UPSTREAM, arguments, effect: Effect::Add(Settings::method) }
 }
@@ -78,14 +84,20 @@ pub const ROWS: &[Row<Settings>] = &[
         within: UPSTREAM,
         arguments: 1..=3,
         effect: Effect::Read(|it, directive, reading| {
-            // The bound is a word of our own.
-            let bound = directive.arguments().iter().find(|it| it.parameter("bounded").is_some());
-            bound.map_or(Ok(()), |it| reading.extension(directive, Block::Upstream, it))?;
+            own_word("bounded", directive, reading)?;
             it.method(directive)
         }),
     },
     method("random", 0..=2),
-    method("least_time", 1..=2),
+    Row {
+        name: "least_time",
+        within: UPSTREAM,
+        arguments: 1..=3,
+        effect: Effect::Read(|it, directive, reading| {
+            own_word("penalty", directive, reading)?;
+            it.method(directive)
+        }),
+    },
     Row { name: "zone", within: UPSTREAM, arguments: 1..=2, effect: Effect::Set(zone) },
     Row {
         name: "sticky",
@@ -234,7 +246,7 @@ impl Settings {
         let mut translated = directive.clone();
         let mut learns_from_connect = false;
         for word in &mut translated.words[1..] {
-            if word.ends_with("header") {
+            if word.ends_with("header") || word.parameter("penalty").is_some() {
                 return Err(word.invalid_parameter());
             }
             // A key may be any text.
@@ -327,7 +339,7 @@ mod tests {
 
     use super::*;
     use crate::conf::testing::directive;
-    use crate::conf::{Catalog, Dialect, Reading};
+    use crate::conf::{Catalog, Dialect};
 
     fn read(text: &str) -> Result<Settings, ConfError> {
         let block = directive(&format!("upstream u {{ {text} }}"));

@@ -1,7 +1,5 @@
 //! Who has answered fastest for its weight, errors counted against it?
 
-use std::time::Duration;
-
 use crate::options::{self, Options};
 use crate::slots::Slots;
 use crate::standings::Standings;
@@ -10,7 +8,8 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// Picks the smallest `latency * (1 + error_penalty * errors) * (in_flight + 1) / weight`.
 ///
 /// Latency and the part of errors are averages that move by `alpha` with each answer; an error is a
-/// failure or a status of 429 or from 500 on. Servers without an answer come first, in turn, but one
+/// failure or a status of 429 or from 500 on, and counts as no less than good answers of the whole
+/// group take of late, so that whoever fails at once is not taken for fast. Servers without an answer come first, in turn, but one
 /// request at a time. Unlike [`crate::PeakEwma`] it looks at all candidates, and forgets only by new
 /// answers.
 ///
@@ -20,6 +19,8 @@ pub struct LeastLatency {
     alpha: f64,
     error_penalty: f64,
     seen: Slots<Seen>,
+    /// Seconds that good answers take, whoever gives them; `None` before the first.
+    usual: Option<f64>,
     ties: RoundRobin,
     /// Costs by their bits, which sort as numbers do that are not negative.
     following: Option<Standings<u64>>,
@@ -41,7 +42,7 @@ impl LeastLatency {
         let error_penalty =
             options.value("error_penalty", 10.0, |it| options::within(it, 0.0..=1e6))?;
         let (seen, ties) = (Slots::default(), RoundRobin::default());
-        Ok(Self { alpha, error_penalty, seen, ties, following: None })
+        Ok(Self { alpha, error_penalty, seen, usual: None, ties, following: None })
     }
 }
 
@@ -105,24 +106,18 @@ impl Policy for LeastLatency {
         if let Some(standings) = &mut self.following {
             standings.learn(position, event);
         }
-        let (total, error) = match event {
-            Event::Success { total, status, .. } => {
-                (total, f64::from(u8::from(status == 429 || 500 <= status)))
-            }
-            Event::Failure { total, .. } => (total, 1.0),
-            Event::Abandoned { .. }
-            | Event::Head { .. }
-            | Event::Idle
-            | Event::Probe { .. }
-            | Event::Report(_) => {
-                return;
-            }
-        };
         let Some(seen) = self.seen.get_mut(position) else { return };
-        // A refusal in no time is no sign of speed: it counts as a millisecond.
-        let total = if 0.0 < error { total.max(Duration::from_millis(1)) } else { total };
-        let total = total.as_secs_f64();
-        let moved = |old: f64, new: f64| old + (new - old) * self.alpha;
+        let alpha = self.alpha;
+        let moved = |old: f64, new: f64| old + (new - old) * alpha;
+        let (total, error) = match (event.error(), event) {
+            (Some(took), _) => (took.as_secs_f64().max(self.usual.unwrap_or(NO_ANSWER)), 1.0),
+            (None, Event::Success { total, .. }) => {
+                let total = total.as_secs_f64();
+                self.usual = Some(self.usual.map_or(total, |it| moved(it, total)));
+                (total, 0.0)
+            }
+            _ => return,
+        };
         seen.latency = Some(seen.latency.map_or(total, |it| moved(it, total)));
         seen.errors = moved(seen.errors, error);
     }
@@ -131,8 +126,13 @@ impl Policy for LeastLatency {
 /// Seconds that no answer takes.
 const UNKNOWN_AND_BUSY: f64 = 1e6;
 
+/// Seconds that an error counts before anything is known of good answers.
+const NO_ANSWER: f64 = 0.001;
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::{letters, pool, served};
 
@@ -179,6 +179,17 @@ mod tests {
             policy.learn(1, answered(5), Time::ZERO);
         }
         check(&mut policy, "1 1", "b");
+    }
+
+    #[test]
+    fn whoever_fails_at_once_is_not_taken_for_fast() {
+        let mut policy = policy(&[]);
+        for _ in 0..50 {
+            policy.learn(1, answered(1000), Time::ZERO);
+            policy.learn(0, Event::FAILURE, Time::ZERO);
+        }
+        check(&mut policy, "1 1:9", "b");
+        check(&mut policy, "1 1:10", "a");
     }
 
     #[test]

@@ -62,19 +62,10 @@ impl Policy for PeakEwma {
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
         self.pair.learn(position, event, now);
-        let taken = match event {
-            Event::Success { total, status, .. } if status == 429 || 500 <= status => {
-                total.max(self.penalty)
-            }
-            Event::Success { total, .. } => total,
-            Event::Failure { total, .. } => total.max(self.penalty),
-            Event::Abandoned { .. }
-            | Event::Head { .. }
-            | Event::Idle
-            | Event::Probe { .. }
-            | Event::Report(_) => {
-                return;
-            }
+        let taken = match (event.error(), event) {
+            (Some(took), _) => took.max(self.penalty),
+            (None, Event::Success { total, .. }) => total,
+            _ => return,
         };
         if let Some(time) = self.times.get_mut(position) {
             time.learn(taken, now, self.decay);
