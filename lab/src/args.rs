@@ -25,6 +25,7 @@ mod experiment;
 mod faults;
 mod overload;
 mod simulate;
+mod validate;
 mod whatif;
 
 /// Where the shop listens unless told otherwise.
@@ -121,6 +122,8 @@ enum Subject {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Asks live servers and the simulator for the same work, and says how far apart their answers are
+    Validate(validate::Validate),
     /// Measures what a pick costs, and fails when that is more than it may
     Cost {
         /// Ids of policies [default: all]
@@ -196,6 +199,7 @@ impl Args {
             Subject::Capacity(it) => it.run(out),
             Subject::Faults(it) => it.run(out),
             Subject::Overload(it) => it.run(out),
+            Subject::Validate(it) => it.run(out),
             Subject::Report { sources, compare, out: page } => {
                 report::run(&sources, compare, page, out).map(|_| ())
             }

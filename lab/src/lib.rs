@@ -4,7 +4,7 @@
 //! [`ports`] of their own, of [`data_services`] and of one of the shipped [`configs`]; [`load`] sends it
 //! users and reads its [`metrics`]. [`experiment`] measures policies with it, [`capacity`] asks how much it
 //! carries, [`faults`] has its parts fail, and the [`wire`]s between them; [`overload`] asks ten times too
-//! much of a server. [`simulate`] compares policies in a model, [`sim`], by a [`scenario`]; [`stats`] says
+//! much of a server, one of a pool that is `known`, and [`validate`] asks whether the model foretells such a pool. [`simulate`] compares policies in a model, [`sim`], by a [`scenario`]; [`stats`] says
 //! how sure it is and [`record`] keeps what was seen, of which [`report`] makes a page. [`questions`] runs
 //! and answers the nine questions of the lab; [`whatif`] predicts what another policy would have done with
 //! what was seen, and [`cost`] measures what a pick takes.
@@ -18,6 +18,7 @@ pub mod data_services;
 pub mod experiment;
 pub mod faults;
 pub mod http;
+mod known;
 pub mod load;
 pub mod metrics;
 pub mod overload;
@@ -33,6 +34,7 @@ pub mod sim;
 pub mod simulate;
 pub mod stats;
 pub mod up;
+pub mod validate;
 pub mod whatif;
 pub mod wire;
 pub mod with_data;

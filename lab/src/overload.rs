@@ -5,28 +5,19 @@
 //! before. How long a request takes that waits for nothing is measured first, with one client for
 //! each place.
 
-mod clients;
-mod server;
-
-use std::{fs, io::Write, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{fs, io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
 
-use self::{
-    clients::{Fate, Load},
-    server::Server,
-};
 use crate::{
-    csv, http,
-    metrics::samples,
-    ports::free_ports,
-    process::{Process, sibling},
+    csv,
+    known::{
+        balancer::Balancer,
+        clients::{self, Fate, Load},
+        server::Server,
+    },
     stats::quantile,
 };
-
-/// How long the balancer may take to start.
-const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -184,8 +175,8 @@ impl Overload {
 impl Capacity {
     /// Measures it.
     pub fn of(overload: &Overload, go_on: &dyn Fn() -> Result<()>) -> Result<Self> {
-        let server = Server::start(overload.places, overload.service)?;
-        let balancer = Balancer::start(server.address, "off", go_on)?;
+        let server = Server::start(overload.places, overload.service, 1.0, "")?;
+        let balancer = Balancer::start(&[server.address], "", go_on)?;
         let time = overload.time / 4;
         let mut takes = clients::closed(balancer.address, overload.places, time, go_on)?;
         let rate = f64::from(overload.places) / overload.service.as_secs_f64();
@@ -202,14 +193,15 @@ impl Outcome {
         capacity: Capacity,
         go_on: &dyn Fn() -> Result<()>,
     ) -> Result<Self> {
-        let server = Server::start(overload.places, overload.service)?;
-        let balancer = Balancer::start(server.address, limit, go_on)?;
-        let load = Load {
-            rate: overload.times * capacity.rate,
-            time: overload.time,
-            clients: overload.clients,
-            seed: overload.seed,
+        let server = Server::start(overload.places, overload.service, 1.0, "")?;
+        let line = match limit {
+            "off" => String::new(),
+            words => format!("concurrency_limit {words};"),
         };
+        let balancer = Balancer::start(&[server.address], &line, go_on)?;
+        let rate = overload.times * capacity.rate;
+        let requests = clients::alike(rate, overload.time, overload.seed);
+        let load = Load { requests, end: overload.time, clients: overload.clients };
         let fates = clients::open(balancer.address, &load, go_on)?;
         let let_in = balancer.limit()?;
         let is_served = |it: &&Fate| it.status == 200 && overload.counts(it.done);
@@ -228,10 +220,10 @@ impl Outcome {
         capacity: Capacity,
         let_in: f64,
     ) -> Self {
-        let seconds = (overload.time - overload.warm_up).as_secs_f64();
+        let seconds = overload.time.saturating_sub(overload.warm_up).as_secs_f64();
         let took = |status: u16| -> Vec<f64> {
             let all = fates.iter().filter(|it| it.status == status);
-            all.map(|it| (it.done - it.due).as_secs_f64()).collect()
+            all.map(|it| it.done.saturating_sub(it.due).as_secs_f64()).collect()
         };
         let both = |mut times: Vec<f64>, unit: f64| {
             [0.5, 0.99].map(|it| quantile(&mut times, it).map_or(0.0, |it| it / unit))
@@ -253,54 +245,5 @@ impl Outcome {
             lost: [lost, fates.iter().filter(late).count()],
             let_in,
         }
-    }
-}
-
-/// The balancer before one server, until dropped.
-struct Balancer {
-    address: SocketAddr,
-    admin: SocketAddr,
-    _process: Process,
-    _folder: TempDir,
-}
-
-impl Balancer {
-    fn start(server: SocketAddr, limit: &str, go_on: &dyn Fn() -> Result<()>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("lab-overload-").tempdir()?;
-        let ports = free_ports(2)?;
-        let [address, admin] = [0, 1].map(|it| SocketAddr::from(([127, 0, 0, 1], ports[it])));
-        let limit = match limit {
-            "off" => String::new(),
-            words => format!("concurrency_limit {words};"),
-        };
-        let text = format!(
-            "worker_processes 1;\nevents {{ worker_connections 20000; }}\nhttp {{\n    \
-             access_log off;\n    upstream server {{\n        server {server} max_fails=0;\n        \
-             keepalive 64;\n        {limit}\n    }}\n    server {{\n        listen {address} backlog=4096;\n        \
-             keepalive_requests 1000000;\n        location / {{\n            proxy_pass http://server;\n        \
-             }}\n    }}\n}}\n"
-        );
-        let file = folder.path().join("overload.conf");
-        fs::write(&file, text)?;
-        fs::create_dir(folder.path().join("logs"))?;
-        let mut command = Command::new(sibling("balancer")?);
-        command.arg("-c").arg(&file).arg("-p").arg(folder.path());
-        // A line of the error log for each refusal would be the disk's overload.
-        let globals = "daemon off; error_log stderr error;";
-        command.args(["-e", "stderr", "-g", globals, "--admin", &admin.to_string()]);
-        let mut process = Process::spawn_in(&folder, "balancer", &mut command)?;
-        process.wait_until_ready(DEADLINE, || {
-            go_on()?;
-            Ok(http::get(address, "/").is_ok_and(|it| it.status == 200))
-        })?;
-        Ok(Self { address, admin, _process: process, _folder: folder })
-    }
-
-    /// How many are let in at once, 0 without a limit.
-    fn limit(&self) -> Result<f64> {
-        let text = http::get(self.admin, "/metrics")?.text();
-        let all = samples(&text)?;
-        let limits = all.iter().filter(|it| it.name == "balancer_upstream_concurrency_limit");
-        Ok(limits.map(|it| it.value).fold(0.0, f64::max))
     }
 }

@@ -192,7 +192,7 @@ pub fn servers(members: &[Member], mut known: Known) -> Vec<Server> {
             let used = used.entry(address.clone()).or_default();
             let backend = known.take(&address, backup).unwrap_or_else(|| {
                 let is_free = |it: &u32| !used.contains(it) && !known.has(&address, *it);
-                let ordinal = (0..).find(is_free).unwrap_or_default();
+                let ordinal = (0..=u32::MAX).find(is_free).unwrap_or_default();
                 Arc::new(Backend::nth(address, ordinal))
             });
             used.push(backend.ordinal);

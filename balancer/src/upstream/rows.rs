@@ -58,7 +58,7 @@ const fn row(name: &'static str, effect: Effect<Settings>) -> Row<Settings> {
 }
 
 /// Notes a word of a method of nginx's that is our own.
-fn own_word(name: &str, directive: &Directive, reading: &mut Reading) -> Result<(), ConfError> {
+fn own_word(name: &str, directive: &Directive, reading: &mut Reading<'_>) -> Result<(), ConfError> {
     let word = directive.arguments().iter().find(|it| it.parameter(name).is_some());
     word.map_or(Ok(()), |it| reading.extension(directive, Block::Upstream, it))
 }

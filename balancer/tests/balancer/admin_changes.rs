@@ -153,14 +153,14 @@ fn whoever_does_not_know_the_token_changes_nothing() {
 
 #[test]
 fn what_cannot_be_done_is_refused_and_changes_nothing() {
-    let origin = origin(0);
-    let balancer = start(&origin);
-    let here = format!("127.0.0.1:{}", origin.port);
     #[track_caller]
     fn check(balancer: &Balancer, method: &str, path: &str, body: &Value, status: u16, code: &str) {
         let (found, told) = tell(balancer, method, path, body);
         assert_eq!((found, &told["error"]["code"]), (status, &json!(code)), "{body}: {told}");
     }
+    let origin = origin(0);
+    let balancer = start(&origin);
+    let here = format!("127.0.0.1:{}", origin.port);
     let check = |method: &str, path: &str, body: Value, status, code: &str| {
         check(&balancer, method, path, &body, status, code);
     };

@@ -62,8 +62,8 @@ fn check(topic: &str) {
 /// What is wrong with a case, `None` when both programs do the same or differ as foretold.
 fn judge(case: &Case) -> Option<String> {
     let (theirs, ours) = thread::scope(|scope| {
-        let theirs = scope.spawn(|| play(case, server::nginx()));
-        let ours = play(case, server::balancer());
+        let theirs = scope.spawn(|| play(case, &server::nginx()));
+        let ours = play(case, &server::balancer());
         (theirs.join().unwrap(), ours)
     });
     let found = difference(&theirs, &ours);

@@ -27,7 +27,7 @@ fn start(lines: &str) -> (TempDir, Balancer) {
 fn check(balancer: &Balancer, request: &str, status: u16, expected: &str) {
     let mut client = balancer.client();
     let (line, head) = request.split_once('|').unwrap_or((request, ""));
-    client.send(&format!("{line} HTTP/1.1\r\nHost: a\r\n{head}\r\n"));
+    client.send(format!("{line} HTTP/1.1\r\nHost: a\r\n{head}\r\n"));
     let answer = client.answer();
     let text = match answer.field("location") {
         Some(target) => target.to_owned(),

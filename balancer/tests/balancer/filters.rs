@@ -44,7 +44,7 @@ fn start(lines: &str, origin: &Origin) -> (TempDir, Balancer) {
 /// Sends a request with lines of a head.
 fn get(balancer: &Balancer, path: &str, lines: &str) -> Answer {
     let mut client = balancer.client();
-    client.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
     client.answer()
 }
 
@@ -100,7 +100,7 @@ fn trailers_follow_a_body_in_chunks() {
     let (_folder, balancer) = start("add_trailer Took $request_id; add_trailer None '';", &origin);
     for path in ["/p", "/a.html", "/r"] {
         let mut client = balancer.client();
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         let mut all = Vec::new();
         while !client.is_ended() {
             all.extend(client.bytes(1));

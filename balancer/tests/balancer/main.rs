@@ -1,5 +1,11 @@
 //! Does the program keep its promises where they can be seen from outside?
 
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a configuration of some lines is made once"
+)]
+
 mod access;
 mod admin;
 mod admin_api;

@@ -1,7 +1,5 @@
 //! Do policies that live on what servers say of themselves hear it?
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::thread;

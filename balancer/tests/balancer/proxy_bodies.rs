@@ -1,5 +1,7 @@
 //! Bodies that are larger than a buffer, in both directions.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::{env, fs, process};

@@ -1,5 +1,7 @@
 //! Answers without a head, hints before one, connections from a certain address.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Does a shop that grows and shrinks under load lose a request?
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -4,6 +4,8 @@
 //! The lists are `smuggle.txt` and `answers.txt`. A request is followed by another one, which must
 //! be served after a good one and never be seen after a bad one.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::io::Write;
 
 use crate::support::{Balancer, Next, Origin};

@@ -75,11 +75,11 @@ fn small_packets_of_a_session_are_held_back_on_both_sides() {
     ));
     for (port, expected) in [(port, false), (plain, true)] {
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (_passed, _) = origin.accept().unwrap();
+        let (passed, _) = origin.accept().unwrap();
         assert_eq!(sends_at_once(&balancer, client.local_addr().unwrap()), expected);
         assert_eq!(sends_at_once(&balancer, target), expected);
         let count = sockets(&balancer).len();
-        drop((client, _passed));
+        drop((client, passed));
         eventually("the session ends", || sockets(&balancer).len() < count);
     }
 }

@@ -1,7 +1,5 @@
 //! Are the counts of requests in progress true, whatever becomes of requests and servers?
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

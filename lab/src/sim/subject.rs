@@ -33,6 +33,17 @@ impl Subject {
         if self.words.is_empty() { id.to_owned() } else { format!("{id}:{}", self.words.join(",")) }
     }
 
+    /// The line that asks for it in nginx.conf, empty for the usual one; `None` where it has none or wants a
+    /// key.
+    pub fn line(&self) -> Option<String> {
+        let own = self.entry.directive?;
+        let is_open = |it: &&str| *it == "KEY" || it.ends_with('=');
+        let words: Vec<&str> =
+            own.iter().copied().chain(self.words.iter().map(String::as_str)).collect();
+        let end = if words.is_empty() { "" } else { ";" };
+        (!own.iter().any(is_open)).then(|| words.join(" ") + end)
+    }
+
     /// Whether it hashes keys or clients, so that a request may go elsewhere than the one before.
     pub fn looks_at_keys(&self) -> bool {
         self.entry.needs.key || self.entry.needs.client
@@ -67,6 +78,15 @@ mod tests {
         let mut draw = SplitMix64::new(430);
         let mut pick = |_| policy.pick(&Request::at(Time::ZERO), &candidates, &mut draw).unwrap();
         (0..200).map(&mut pick).collect()
+    }
+
+    #[test]
+    fn a_policy_says_how_nginx_conf_asks_for_it() {
+        let line = |text: &str| Subject::parse(text).unwrap().line();
+        assert_eq!(line("nginx-rr").as_deref(), Some(""));
+        assert_eq!(line("random_two").as_deref(), Some("random two;"));
+        assert_eq!(line("least_time:last_byte").as_deref(), Some("least_time last_byte;"));
+        assert_eq!(line("hash_consistent"), None);
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub fn run(folder: &Path, kept: Option<&Path>, out: &mut impl Write) -> Result<(
 }
 
 /// How far off the mean and the tail are.
-fn sentence(means: &[Vec<(f64, f64)>; TARGETS.len()]) -> String {
+pub(crate) fn sentence(means: &[Vec<(f64, f64)>; TARGETS.len()]) -> String {
     let of = |((name, target), pairs): (&(&str, f64), &Vec<(f64, f64)>)| {
         let Some(it) = Difference::of(pairs).map(|it| it.relative) else {
             return format!("{name}: fewer than two valid repeats");

@@ -50,7 +50,8 @@ fn check(command: impl Fn() -> Command, bad: (&str, &str), fault: &str, good: &[
 
 fn is_shell(path: &str, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
-    first.starts_with("#!") && first.ends_with("sh") || path.ends_with(".bash")
+    first.starts_with("#!") && first.ends_with("sh")
+        || Path::new(path).extension().is_some_and(|it| it == "bash")
 }
 
 fn is_container_file(path: &str, _text: &str) -> bool {

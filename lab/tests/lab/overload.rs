@@ -1,8 +1,6 @@
 //! Ten times more than a server can do leaves it doing all it can, where the balancer lets in what it
 //! can do.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::time::Duration;
 
 use lab::overload::{Capacity, Outcome, Overload};

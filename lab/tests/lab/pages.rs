@@ -26,7 +26,10 @@ const MADE: &[&str] = &["lab/runs"];
 
 /// Every page, by its path from the workspace.
 fn pages() -> Vec<(String, String)> {
-    let pages: Vec<_> = files().into_iter().filter(|(path, _)| path.ends_with(".md")).collect();
+    let pages: Vec<_> = files()
+        .into_iter()
+        .filter(|(path, _)| Path::new(path).extension().is_some_and(|it| it == "md"))
+        .collect();
     assert!(5 < pages.len(), "the pages were not found");
     pages
 }
@@ -270,7 +273,9 @@ fn missing_tests(path: &str, text: &str) -> Vec<String> {
     let folder = Path::new(path).parent().unwrap();
     let mut missing = Vec::new();
     for (number, line) in prose(text) {
-        for (name, target) in links(line).filter(|(_, it)| it.ends_with(".rs")) {
+        for (name, target) in
+            links(line).filter(|(_, it)| Path::new(it).extension().is_some_and(|it| it == "rs"))
+        {
             let name = name.trim_matches('`');
             let file = workspace().join(plain(&folder.join(target)));
             let text = fs::read_to_string(file).unwrap_or_default();

@@ -233,7 +233,8 @@ mod tests {
             limit.learn(&Sample { rtt, in_flight, is_dropped: false, at: now }, &mut draw);
         }
         let could = f64::from(places) * last.since(first).as_secs_f64() / service.as_secs_f64();
-        let busy = times.len() as f64 / could;
+        let done = u32::try_from(times.len()).unwrap();
+        let busy = f64::from(done) / could;
         let at = times.len() * 99 / 100;
         (busy, *times.select_nth_unstable_by(at, f64::total_cmp).1)
     }

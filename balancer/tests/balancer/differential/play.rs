@@ -21,9 +21,9 @@ const OPEN: Duration = Duration::from_secs(5);
 
 /// Starts the program and its upstreams, sends everything, and tells what was seen.
 #[track_caller]
-pub(super) fn play(case: &Case, program: Program) -> Account {
+pub(super) fn play(case: &Case, program: &Program) -> Account {
     for _ in 0..5 {
-        if let Some(account) = try_play(case, &program) {
+        if let Some(account) = try_play(case, program) {
             return account;
         }
     }
@@ -162,8 +162,8 @@ fn converse(
         let _ = stream.shutdown(Shutdown::Both);
     }
     reading.join().unwrap();
-    let received = received.lock().unwrap().0.clone();
-    received
+
+    received.lock().unwrap().0.clone()
 }
 
 fn replace(bytes: &[u8], from: &[u8], to: &str) -> Vec<u8> {

@@ -36,7 +36,7 @@ pub(super) struct Dialer {
 enum Target {
     Single(Client),
     Sentinel { sentinels: Vec<Client>, name: String, server: Server },
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 impl Dialer {
@@ -54,7 +54,7 @@ impl Dialer {
                 name: name.clone(),
                 server: server.clone(),
             },
-            config::Redis::Cluster { nodes } => Target::Cluster(
+            config::Redis::Cluster { nodes } => Target::Cluster(Box::new(
                 ClusterClient::builder(nodes.iter().map(String::as_str))
                     .connection_timeout(timeout)
                     .response_timeout(timeout)
@@ -64,7 +64,7 @@ impl Dialer {
                     .min_retry_wait(10)
                     .max_retry_wait(50)
                     .build()?,
-            ),
+            )),
         };
         Ok(Self { target, timeout })
     }

@@ -16,7 +16,7 @@ use policy::{Draw, SplitMix64};
 use crate::experiment::connection::Connection;
 
 /// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often it is looked whether to go on.
 const LOOK: Duration = Duration::from_millis(50);
@@ -24,34 +24,37 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Room of a thread: it keeps one answer of some lines, and a part that is read.
 const STACK: usize = 128 << 10;
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server\r\n\r\n";
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: server\r\n\r\n";
 
 /// An open loop.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
-    /// Requests per second.
-    pub(super) rate: f64,
-    /// From the first to the last.
-    pub(super) time: Duration,
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    /// When each request is due, from the start of the run, and what it says.
+    pub(crate) requests: Vec<(Duration, String)>,
+    /// When the last may be sent.
+    pub(crate) end: Duration,
     /// Who may be there at once.
-    pub(super) clients: u32,
-    pub(super) seed: u64,
+    pub(crate) clients: u32,
 }
 
 /// What became of a request; times from the start of the run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Fate {
-    pub(super) due: Duration,
-    pub(super) sent: Duration,
-    pub(super) done: Duration,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fate {
+    /// Which of the requests it was.
+    pub(crate) number: usize,
+    pub(crate) due: Duration,
+    pub(crate) sent: Duration,
+    pub(crate) done: Duration,
     /// 0 without an answer.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// Whether it said when to come again.
-    pub(super) says_when: bool,
+    pub(crate) says_when: bool,
+    /// Who answered, empty where nobody says so.
+    pub(crate) server: String,
 }
 
 /// One client for each place asks again as soon as it is answered. How long each answer took.
-pub(super) fn closed(
+pub(crate) fn closed(
     target: SocketAddr,
     clients: u32,
     time: Duration,
@@ -64,7 +67,7 @@ pub(super) fn closed(
         let mut own = Vec::new();
         while start.elapsed() < time && !is_over.load(Ordering::Relaxed) {
             let sent = Instant::now();
-            if connection.ask(REQUEST).is_ok_and(|it| it.status == 200) {
+            if connection.ask(REQUEST.as_bytes()).is_ok_and(|it| it.status == 200) {
                 own.push(sent.elapsed().as_secs_f64());
             }
         }
@@ -73,40 +76,54 @@ pub(super) fn closed(
     Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Requests come at random moments, whatever became of those before.
-pub(super) fn open(
+/// Requests come when they are due, whatever became of those before; what became of them, as they were due.
+pub(crate) fn open(
     target: SocketAddr,
     load: &Load,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<Vec<Fate>> {
-    let due = due(load);
     let (start, is_over) = (Instant::now(), AtomicBool::new(false));
-    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(due.len())));
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(load.requests.len())));
     run(load.clients, &is_over, go_on, &|| {
         let mut connection = Connection::new(target, PATIENCE);
         let mut own = Vec::new();
-        // Relaxed: each number is taken once, and nothing else is published by it or the flag.
-        while let Some(due) = due.get(next.fetch_add(1, Ordering::Relaxed)).copied()
-            && start.elapsed() < load.time
-            && !is_over.load(Ordering::Relaxed)
-        {
+        loop {
+            // Relaxed: each number is taken once, and nothing else is published by it or the flag.
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((due, request)) = load.requests.get(number) else { break };
+            let due = *due;
+            if load.end <= start.elapsed() || is_over.load(Ordering::Relaxed) {
+                break;
+            }
             thread::sleep(due.saturating_sub(start.elapsed()));
             let sent = start.elapsed();
-            let answer = connection.ask(REQUEST);
-            let (status, says_when) = answer.map_or((0, false), |it| (it.status, it.says_when));
-            own.push(Fate { due, sent, done: start.elapsed(), status, says_when });
+            let answer = connection.ask(request.as_bytes());
+            let done = start.elapsed();
+            let (status, says_when, server) = answer
+                .map_or_else(|_| Default::default(), |it| (it.status, it.says_when, it.instance));
+            own.push(Fate { number, due, sent, done, status, says_when, server });
         }
         all.lock().unwrap_or_else(PoisonError::into_inner).append(&mut own);
     })?;
-    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    all.sort_by_key(|it| it.number);
+    Ok(all)
 }
 
-fn due(load: &Load) -> Vec<Duration> {
-    let mut draw = SplitMix64::new(load.seed);
+/// Requests that come at random, so many per second until `end`, each for the same.
+pub(crate) fn alike(rate: f64, end: Duration, seed: u64) -> Vec<(Duration, String)> {
+    random(rate, end, &mut SplitMix64::new(seed))
+        .into_iter()
+        .map(|it| (it, REQUEST.to_owned()))
+        .collect()
+}
+
+/// Random moments, so many per second until `end`.
+pub(crate) fn random(rate: f64, end: Duration, draw: &mut SplitMix64) -> Vec<Duration> {
     let mut at = 0.0;
     let gaps = std::iter::from_fn(|| {
-        at -= (1.0 - draw.unit()).ln() / load.rate;
-        (at < load.time.as_secs_f64()).then(|| Duration::from_secs_f64(at))
+        at -= (1.0 - draw.unit()).ln() / rate;
+        (at < end.as_secs_f64()).then(|| Duration::from_secs_f64(at))
     });
     gaps.collect()
 }
