@@ -3,11 +3,17 @@
 //! Live servers of which everything is known, and their model, get the same requests: each says how much
 //! work it is, comes at the same moment, and meets the same policy. What differs is the balancer itself, the
 //! machine, and what a policy draws. Servers work by the clock, not by the processor, so a load of
-//! 0.8 leaves a machine of two cores all but idle.
+//! 0.8 leaves a machine of two cores all but idle, and all policies of a load can run at once.
 
-use std::{io::Write, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    path::Path,
+    sync::Arc,
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use policy::SplitMix64;
 
 use crate::{
@@ -25,7 +31,7 @@ use crate::{
 };
 
 /// Who may be there at once: at a load below 1 hardly a tenth of them are.
-const CLIENTS: u32 = 256;
+const CLIENTS: u32 = 128;
 
 /// Draws of a policy over which the simulator's word is averaged.
 const DRAWS: u64 = 20;
@@ -77,22 +83,26 @@ struct Work {
 pub fn run(
     validation: &Validation,
     folder: Option<&Path>,
-    go_on: &dyn Fn() -> Result<()>,
+    go_on: &(dyn Fn() -> Result<()> + Sync),
     out: &mut impl Write,
 ) -> Result<()> {
     let mut record = Record::default();
     for pool in &validation.pools {
         for load in &validation.loads {
             let title = format!("{pool}, load {load}");
-            for policy in &validation.policies {
-                let mut pairs = Vec::new();
-                for repeat in 0..validation.reps {
-                    pairs.push(Pair::of(validation, pool, *load, policy, repeat, go_on)?);
+            let mut found = vec![Vec::new(); validation.policies.len()];
+            for repeat in 0..validation.reps {
+                for (pairs, pair) in
+                    found.iter_mut().zip(together(validation, pool, *load, repeat, go_on))
+                {
+                    pairs.push(pair?);
                 }
+            }
+            for (policy, pairs) in validation.policies.iter().zip(found) {
                 writeln!(out, "{}", line(&title, policy, &pairs))?;
-                out.flush()?;
                 record.rows.extend(pairs.into_iter().flat_map(|it| it.rows));
             }
+            out.flush()?;
         }
     }
     let mut facts = machine::facts();
@@ -107,6 +117,25 @@ pub fn run(
         facts,
     };
     folder.map_or(Ok(()), |it| record.write(it))
+}
+
+/// All policies at once, each with a pool and a balancer of its own.
+fn together(
+    validation: &Validation,
+    pool: &str,
+    load: f64,
+    repeat: u64,
+    go_on: &(dyn Fn() -> Result<()> + Sync),
+) -> Vec<Result<Pair>> {
+    thread::scope(|scope| {
+        let mut all = Vec::new();
+        for policy in &validation.policies {
+            all.push(scope.spawn(move || Pair::of(validation, pool, load, policy, repeat, go_on)));
+        }
+        let end =
+            |it: ScopedJoinHandle<'_, _>| it.join().unwrap_or_else(|_| bail!("a run panicked"));
+        all.into_iter().map(end).collect()
+    })
 }
 
 fn line(title: &str, policy: &str, pairs: &[Pair]) -> String {

@@ -16,3 +16,4 @@ mod replay;
 mod replicas;
 mod tidy;
 mod up;
+mod validate;
