@@ -27,14 +27,18 @@ use crate::{
     scenario,
     sim::{Arrivals, Capacity, Law, Plan, Subject},
     stats::{self, histogram::Histogram},
-    whatif::agreement::sentence,
+    whatif::agreement::{TARGETS, sentence},
 };
 
 /// Who may be there at once: at a load below 1 hardly a tenth of them are.
 const CLIENTS: u32 = 128;
 
-/// Draws of a policy over which the simulator's word is averaged.
+/// Runs of the model that differ in what a policy draws; its word is their average.
 const DRAWS: u64 = 20;
+
+/// By which part of it a measured figure may leave the range of those runs and still count as inside: of a
+/// policy that draws nothing they are all the same.
+const SLACK: f64 = 0.05;
 
 /// What is compared.
 #[derive(Clone, Debug)]
@@ -70,6 +74,8 @@ pub struct Pair {
     pub shares: [Vec<f64>; 2],
     /// Requests of the repeat that are compared, and how many of them had no answer.
     pub requests: [usize; 2],
+    /// Whether the measured mean and 99th percentile lie among those of the model's runs.
+    pub inside: [bool; 2],
     rows: [Row; 2],
 }
 
@@ -149,13 +155,17 @@ fn line(title: &str, policy: &str, pairs: &[Pair]) -> String {
         };
         format!("{:>7.1} {:>7.1}", side(|it| it.0), side(|it| it.1))
     };
+    let inside = [0, 1].map(|it| pairs.iter().filter(|pair| pair.inside[it]).count());
     let lost: usize = pairs.iter().map(|it| it.requests[1]).sum();
     let lost = if lost == 0 { String::new() } else { format!("; {lost} without an answer") };
     format!(
-        "{title:<20} {policy:<16} mean {} ms  p99 {} ms  {}{lost}",
+        "{title:<20} {policy:<16} mean {} ms  p99 {} ms  {}; among the model's runs {} and {} of {}{lost}",
         average(&means),
         average(&tails),
-        sentence(&[means, tails])
+        sentence(&[means, tails]),
+        inside[0],
+        inside[1],
+        pairs.len(),
     )
 }
 
@@ -211,8 +221,19 @@ impl Pair {
         let lost = counted.iter().filter(|it| it.status != 200).count();
         let measured = row(&name, &format!("{policy} measured"), repeat, &times, &placed, lost);
 
-        let (times, placed) = modelled(validation, &speeds, &subject, &work, warm_up)?;
-        let predicted = row(&name, &format!("{policy} predicted"), repeat, &times, &placed, 0);
+        let model = Modelled::of(validation, &speeds, &subject, &work, warm_up)?;
+        let word = format!("{policy} predicted");
+        let mut predicted = row(&name, &word, repeat, &model.times, &model.placed, 0);
+        // The tail of all runs together is that of the worst of them.
+        for ((figure, _), values) in TARGETS.iter().zip(&model.figures) {
+            predicted.set(figure, stats::mean(values).unwrap_or(f64::NAN));
+        }
+        let inside = [0, 1].map(|it| {
+            let range = model.figures[it].iter().copied();
+            let [low, high] = [range.clone().fold(f64::MAX, f64::min), range.fold(0.0, f64::max)];
+            let figure = measured.figure(TARGETS[it].0);
+            figure.is_some_and(|it| low * (1.0 - SLACK) <= it && it <= high * (1.0 + SLACK))
+        });
         let rows = [measured, predicted];
         let both = |figure: &str| rows.each_ref().map(|it| it.figure(figure).unwrap_or(f64::NAN));
         Ok(Self {
@@ -220,6 +241,7 @@ impl Pair {
             p99: both("p99"),
             shares: rows.each_ref().map(|it| it.shares.clone()),
             requests: [counted.len(), lost],
+            inside,
             rows,
         })
     }
@@ -251,35 +273,51 @@ fn live(
     )
 }
 
-/// Times after the warm-up and requests on each server, over several draws of the policy.
-fn modelled(
-    validation: &Validation,
-    speeds: &[f64],
-    subject: &Subject,
-    work: &Work,
-    warm_up: usize,
-) -> Result<(Histogram, Vec<f64>)> {
-    let plan = Plan {
-        servers: speeds.iter().map(|it| Capacity { speed: *it, ..Capacity::default() }).collect(),
-        arrivals: Arrivals::Trace(work.due.iter().map(Duration::as_secs_f64).collect()),
-        demand: Law::Replay(Arc::clone(&work.demands)),
-        requests: work.due.len() as u64,
-        warm_up: warm_up as u64,
-        seed: validation.seed,
-        ..Plan::default()
-    };
-    let mut times = Histogram::default();
-    let mut placed = vec![0.0; speeds.len()];
-    for draw in 0..DRAWS {
-        let run = plan.run(subject, draw)?;
-        times.merge(&run.times);
-        for (sum, placed_now) in placed.iter_mut().zip(&run.placed) {
+/// What the model says of the same requests.
+struct Modelled {
+    /// Times after the warm-up in all runs, and requests on each server.
+    times: Histogram,
+    placed: Vec<f64>,
+    /// Of each run the mean and the 99th percentile, in the order of [`TARGETS`].
+    figures: [Vec<f64>; TARGETS.len()],
+}
+
+impl Modelled {
+    fn of(
+        validation: &Validation,
+        speeds: &[f64],
+        subject: &Subject,
+        work: &Work,
+        warm_up: usize,
+    ) -> Result<Self> {
+        let of = |speed: &f64| Capacity { speed: *speed, ..Capacity::default() };
+        let plan = Plan {
+            servers: speeds.iter().map(of).collect(),
+            arrivals: Arrivals::Trace(work.due.iter().map(Duration::as_secs_f64).collect()),
+            demand: Law::Replay(Arc::clone(&work.demands)),
+            requests: work.due.len() as u64,
+            warm_up: warm_up as u64,
+            seed: validation.seed,
+            ..Plan::default()
+        };
+        let mut it = Self {
+            times: Histogram::default(),
+            placed: vec![0.0; speeds.len()],
+            figures: [const { Vec::new() }; TARGETS.len()],
+        };
+        for draw in 0..DRAWS {
+            let run = plan.run(subject, draw)?;
             #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-            let placed_now = *placed_now as f64;
-            *sum += placed_now;
+            let placed: Vec<f64> = run.placed.iter().map(|it| *it as f64).collect();
+            let row = row("", "", draw, &run.times, &placed, 0);
+            for ((name, _), values) in TARGETS.iter().zip(&mut it.figures) {
+                values.extend(row.figure(name));
+            }
+            it.placed.iter_mut().zip(&placed).for_each(|(sum, placed)| *sum += placed);
+            it.times.merge(&run.times);
         }
+        Ok(it)
     }
-    Ok((times, placed))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]

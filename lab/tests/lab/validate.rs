@@ -1,7 +1,5 @@
 //! The live balancer and the simulator, asked for the same work, tell the same.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::time::Duration;
 
 use lab::validate::{Pair, Validation};
