@@ -5,6 +5,8 @@
 //! machine, and what a policy draws. Servers work by the clock, not by the processor, so a load of
 //! 0.8 leaves a machine of two cores all but idle, and all policies of a load can run at once.
 
+mod model;
+
 use std::{
     io::Write,
     path::Path,
@@ -16,6 +18,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use policy::SplitMix64;
 
+use self::model::Modelled;
 use crate::{
     experiment::machine,
     known::{
@@ -25,20 +28,13 @@ use crate::{
     },
     record::{About, Record, Row},
     scenario,
-    sim::{Arrivals, Capacity, Law, Plan, Subject},
+    sim::{Law, Subject},
     stats::{self, histogram::Histogram},
     whatif::agreement::{TARGETS, sentence},
 };
 
 /// Who may be there at once: at a load below 1 hardly a tenth of them are.
 const CLIENTS: u32 = 128;
-
-/// Runs of the model that differ in what a policy draws; its word is their average.
-const DRAWS: u64 = 20;
-
-/// By which part of it a measured figure may leave the range of those runs and still count as inside: of a
-/// policy that draws nothing they are all the same.
-const SLACK: f64 = 0.05;
 
 /// What is compared.
 #[derive(Clone, Debug)]
@@ -228,12 +224,7 @@ impl Pair {
         for ((figure, _), values) in TARGETS.iter().zip(&model.figures) {
             predicted.set(figure, stats::mean(values).unwrap_or(f64::NAN));
         }
-        let inside = [0, 1].map(|it| {
-            let range = model.figures[it].iter().copied();
-            let [low, high] = [range.clone().fold(f64::MAX, f64::min), range.fold(0.0, f64::max)];
-            let figure = measured.figure(TARGETS[it].0);
-            figure.is_some_and(|it| low * (1.0 - SLACK) <= it && it <= high * (1.0 + SLACK))
-        });
+        let inside = [0, 1].map(|it| model.has_seen(it, measured.figure(TARGETS[it].0)));
         let rows = [measured, predicted];
         let both = |figure: &str| rows.each_ref().map(|it| it.figure(figure).unwrap_or(f64::NAN));
         Ok(Self {
@@ -271,53 +262,6 @@ fn live(
         &Load { requests, end: validation.time, clients: CLIENTS },
         go_on,
     )
-}
-
-/// What the model says of the same requests.
-struct Modelled {
-    /// Times after the warm-up in all runs, and requests on each server.
-    times: Histogram,
-    placed: Vec<f64>,
-    /// Of each run the mean and the 99th percentile, in the order of [`TARGETS`].
-    figures: [Vec<f64>; TARGETS.len()],
-}
-
-impl Modelled {
-    fn of(
-        validation: &Validation,
-        speeds: &[f64],
-        subject: &Subject,
-        work: &Work,
-        warm_up: usize,
-    ) -> Result<Self> {
-        let of = |speed: &f64| Capacity { speed: *speed, ..Capacity::default() };
-        let plan = Plan {
-            servers: speeds.iter().map(of).collect(),
-            arrivals: Arrivals::Trace(work.due.iter().map(Duration::as_secs_f64).collect()),
-            demand: Law::Replay(Arc::clone(&work.demands)),
-            requests: work.due.len() as u64,
-            warm_up: warm_up as u64,
-            seed: validation.seed,
-            ..Plan::default()
-        };
-        let mut it = Self {
-            times: Histogram::default(),
-            placed: vec![0.0; speeds.len()],
-            figures: [const { Vec::new() }; TARGETS.len()],
-        };
-        for draw in 0..DRAWS {
-            let run = plan.run(subject, draw)?;
-            #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-            let placed: Vec<f64> = run.placed.iter().map(|it| *it as f64).collect();
-            let row = row("", "", draw, &run.times, &placed, 0);
-            for ((name, _), values) in TARGETS.iter().zip(&mut it.figures) {
-                values.extend(row.figure(name));
-            }
-            it.placed.iter_mut().zip(&placed).for_each(|(sum, placed)| *sum += placed);
-            it.times.merge(&run.times);
-        }
-        Ok(it)
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
