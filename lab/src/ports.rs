@@ -55,6 +55,14 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     (0..count).map(|_| free_port()).collect()
 }
 
+/// Until this is dropped no port is tried.
+///
+/// A child has copies of all that its parent has open until it has become another program: of the listener
+/// that tries a port, too, which is then taken for whoever was given it.
+pub(crate) fn pause() -> impl Sized {
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The blocks in the order they are tried in: those first that the kernel does not give away.
 ///
 /// Processes begin at different ones: whoever still asks for a server that is gone must not meet the next

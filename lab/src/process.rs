@@ -23,6 +23,8 @@ use nix::{
 };
 use tempfile::TempDir;
 
+use crate::ports;
+
 /// How long a child may take to end after TERM before it is killed.
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -77,6 +79,7 @@ impl Process {
     }
 
     fn start(name: String, command: &mut Command, leaves: &Path) -> Result<Self> {
+        let pause = ports::pause();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -98,6 +101,7 @@ impl Process {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn();
+        drop(pause);
         let leash = match leash {
             Ok(leash) => leash,
             Err(error) => {

@@ -37,6 +37,12 @@ pub use lang::Lang;
 /// Replicas that are there; most runs use the first of them only.
 const REPLICAS: NonZeroU8 = NonZeroU8::new(3).expect("3 is not 0");
 
+/// How requests come, in both languages.
+const MODE: (&str, &str) = (
+    "closed loop by Locust; E4 one order at a time; E8 open loop",
+    "boucle fermée par Locust ; E4 une commande à la fois ; E8 boucle ouverte",
+);
+
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Questions {
@@ -76,6 +82,7 @@ pub fn run(asked: &Questions, out: &mut impl Write) -> Result<()> {
 struct Page<'a> {
     lang: Lang,
     about: &'a About,
+    mode: &'a str,
     /// What the words in the names of runs mean.
     words: Vec<(&'a str, &'a str)>,
     answers: Vec<Answer>,
@@ -104,7 +111,8 @@ pub fn make(record: &Record, lang: Lang) -> Result<String> {
         .collect();
     let words = WORDS.iter().map(|(word, english, french)| (*word, lang.say(english, french)));
     let (words, answers) = (words.collect(), answers::all(&found)?);
-    Ok(Page { lang, about: &record.about, words, answers, discarded }.render()?)
+    let (about, mode) = (&record.about, lang.say(MODE.0, MODE.1));
+    Ok(Page { lang, about, mode, words, answers, discarded }.render()?)
 }
 
 fn measure(asked: &Questions, out: &mut impl Write) -> Result<PathBuf> {
@@ -125,7 +133,7 @@ fn measure(asked: &Questions, out: &mut impl Write) -> Result<PathBuf> {
     record.about = About {
         title: "The nine questions".to_owned(),
         kind: "live".to_owned(),
-        mode: "closed loop by Locust; E4 one order at a time; E8 open loop".to_owned(),
+        mode: MODE.0.to_owned(),
         facts,
     };
     record.write(&folder)?;
