@@ -2,7 +2,7 @@
 //!
 //! One verdict for each directive, and for each parameter that has one of its own, in reading
 //! order, beside every problem that was found. [`table`] shows them to people; [`json`],
-//! [`sarif`] and [`github`] to programs; [`reference`] lists what the program knows at all.
+//! [`sarif`] and [`github`] to programs; [`mod@reference`] lists what the program knows at all.
 
 pub mod github;
 pub mod json;

@@ -40,7 +40,7 @@ impl Format {
         }
     }
 
-    /// Of the text that [`write`] makes.
+    /// Of the text that [`write()`] makes.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -49,7 +49,7 @@ pub async fn remove(
     send(redis, &[("del", orders.len()), ("eval", stocks.len())], commands).await
 }
 
-/// As [`write`], in the key space of this process.
+/// As [`write()`], in the key space of this process.
 pub fn write_here(space: &Space, order: Option<(OrderId, &PricedOrder)>, stocks: &[StockRow]) {
     if let Some((id, order)) = order {
         here(space, "hset", &order_command(id, order));
