@@ -40,8 +40,6 @@ pub(crate) struct Load {
 /// What became of a request; times from the start of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fate {
-    /// Which of the requests it was.
-    pub(crate) number: usize,
     pub(crate) due: Duration,
     pub(crate) sent: Duration,
     pub(crate) done: Duration,
@@ -87,26 +85,24 @@ pub(crate) fn open(
     run(load.clients, &is_over, go_on, &|| {
         let mut connection = Connection::new(target, PATIENCE);
         let mut own = Vec::new();
-        loop {
-            // Relaxed: each number is taken once, and nothing else is published by it or the flag.
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some((due, request)) = load.requests.get(number) else { break };
+        // Relaxed: each number is taken once, and nothing else is published by it or the flag.
+        while let Some((due, request)) = load.requests.get(next.fetch_add(1, Ordering::Relaxed))
+            && start.elapsed() < load.end
+            && !is_over.load(Ordering::Relaxed)
+        {
             let due = *due;
-            if load.end <= start.elapsed() || is_over.load(Ordering::Relaxed) {
-                break;
-            }
             thread::sleep(due.saturating_sub(start.elapsed()));
             let sent = start.elapsed();
             let answer = connection.ask(request.as_bytes());
             let done = start.elapsed();
             let (status, says_when, server) = answer
                 .map_or_else(|_| Default::default(), |it| (it.status, it.says_when, it.instance));
-            own.push(Fate { number, due, sent, done, status, says_when, server });
+            own.push(Fate { due, sent, done, status, says_when, server });
         }
         all.lock().unwrap_or_else(PoisonError::into_inner).append(&mut own);
     })?;
     let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
-    all.sort_by_key(|it| it.number);
+    all.sort_by_key(|it| it.due);
     Ok(all)
 }
 
