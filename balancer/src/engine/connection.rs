@@ -104,6 +104,7 @@ impl HttpApp {
             served: 0,
             closing: Closing::default(),
             sends_at_once: true,
+            holds_last: false,
             generation,
             snapshot,
             early: early.read,
@@ -160,6 +161,8 @@ pub(super) struct Connection<'a> {
     pub(super) closing: Closing,
     /// Whether its small packets wait for no other.
     pub(super) sends_at_once: bool,
+    /// Whether the last bytes of an answer wait for its end, see [`Stream::poll_write_last`].
+    pub(super) holds_last: bool,
     /// That of the configuration it was accepted under.
     generation: u64,
     /// The configuration in force when it was last looked for: the newest one that listens on the
@@ -188,6 +191,7 @@ impl Connection<'_> {
                     let _ = self.stream.reset_on_close();
                     return;
                 }
+                After::Linger | After::Close if self.holds_last => return self.stream.end(),
                 After::Linger | After::Close | After::Late => return,
             }
             idle = self.idle_timeout;

@@ -66,6 +66,8 @@ pub struct Relay {
     /// Sent last: what closes a chunk or the body.
     after: &'static [u8],
     over: bool,
+    /// Whether the receiver's connection ends behind it.
+    ends: bool,
     /// What stood between the chunks last, where that is kept: in the end the lines behind them.
     between: Option<Vec<u8>>,
     /// Where what is sent of the body begins and ends, where that is not all of it.
@@ -100,6 +102,7 @@ impl Relay {
             data: 0..0,
             after: b"",
             over: false,
+            ends: false,
             between: None,
             window: None,
             most: u64::MAX,
@@ -122,6 +125,13 @@ impl Relay {
     #[must_use]
     pub fn at_most(mut self, most: Option<u64>) -> Self {
         self.most = most.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Leaves the last bytes to [`Stream::end`], which has to follow.
+    #[must_use]
+    pub fn ending(mut self, ends: bool) -> Self {
+        self.ends = ends;
         self
     }
 
@@ -254,19 +264,28 @@ impl Relay {
         sink: &mut Stream,
         room: usize,
     ) -> Poll<io::Result<usize>> {
-        let sink = Pin::new(sink);
         let before = &self.before[self.before_at..];
+        let is_last = self.ends && self.over;
         if room != usize::MAX {
             let parts = [before, &input.bytes[self.data.clone()], self.after];
             let first = parts.into_iter().find(|it| !it.is_empty()).unwrap_or_default();
-            return sink.poll_write(context, &first[..first.len().min(room)]);
+            return Pin::new(sink).poll_write(context, &first[..first.len().min(room)]);
         }
         let data = &input.bytes[self.data.clone()];
         match (before, data, self.after) {
-            (only, [], []) | ([], only, []) | ([], [], only) => sink.poll_write(context, only),
+            (only, [], []) | ([], only, []) | ([], [], only) if is_last => {
+                sink.poll_write_last(context, &[IoSlice::new(only)])
+            }
+            (only, [], []) | ([], only, []) | ([], [], only) => {
+                Pin::new(sink).poll_write(context, only)
+            }
             (before, data, after) => {
                 let parts = [IoSlice::new(before), IoSlice::new(data), IoSlice::new(after)];
-                sink.poll_write_vectored(context, &parts)
+                if is_last {
+                    sink.poll_write_last(context, &parts)
+                } else {
+                    Pin::new(sink).poll_write_vectored(context, &parts)
+                }
             }
         }
     }

@@ -2,14 +2,15 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use pingora_core::protocols::l4::socket::SocketAddr as AnyAddr;
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// One end of a connection.
@@ -116,6 +117,51 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// As `poll_write_vectored`, for bytes behind which only [`Self::end`] comes: they wait for it
+    /// where the system can have them do so, and both leave in one packet.
+    pub fn poll_write_last(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Self::Fresh(socket) = self {
+            if let Some(written) = taken(send_last(socket, parts)) {
+                return Poll::Ready(written);
+            }
+            self.watch()?;
+        }
+        let Self::Tcp(socket) = self else {
+            return Pin::new(self).poll_write_vectored(context, parts);
+        };
+        loop {
+            ready!(socket.poll_write_ready(context))?;
+            let sent = socket.try_io(Interest::WRITABLE, || send_last(&*socket, parts));
+            if let Some(sent) = taken(sent) {
+                return Poll::Ready(sent);
+            }
+        }
+    }
+
+    /// Tells a TCP client that nothing more comes. One that has left needs not be told.
+    pub fn end(&self) {
+        let _ = match self {
+            Self::Tcp(socket) => SockRef::from(socket).shutdown(Shutdown::Write),
+            Self::Fresh(socket) => socket.shutdown(Shutdown::Write),
+            Self::Unix(_) | Self::Hosted(_) | Self::Nobody => Ok(()),
+        };
+    }
+}
+
+/// Hands bytes to the system that are sent with what comes next, the end or more bytes.
+fn send_last(socket: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    if let [only] = parts {
+        return Ok(send(socket, only, flags)?);
+    }
+    Ok(sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -201,5 +247,72 @@ impl AsyncWrite for Stream {
             Self::Hosted(it) => Pin::new(it).poll_shutdown(context),
             Self::Nobody => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use pingora_core::protocols::l4::ext::get_tcp_info;
+
+    use super::*;
+
+    /// A client, and who answers it.
+    fn pair() -> (std::net::TcpStream, Stream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        served.set_nonblocking(true).unwrap();
+        (client, Stream::Fresh(served))
+    }
+
+    fn segments_in(client: &std::net::TcpStream) -> u32 {
+        get_tcp_info(client.as_raw_fd()).unwrap().tcpi_segs_in
+    }
+
+    async fn send_last(stream: &mut Stream, parts: &[IoSlice<'_>]) -> usize {
+        std::future::poll_fn(|context| stream.poll_write_last(context, parts)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_last_bytes_and_the_end_come_as_one_packet() {
+        for is_watched in [false, true] {
+            for parts in [&[&b"all"[..]][..], &[b"al", b"", b"l"]] {
+                let (mut client, mut stream) = pair();
+                if is_watched {
+                    stream.watch().unwrap();
+                }
+                let before = segments_in(&client);
+                let parts: Vec<IoSlice<'_>> = parts.iter().map(|it| IoSlice::new(it)).collect();
+                assert_eq!(send_last(&mut stream, &parts).await, 3);
+                stream.end();
+                let mut text = String::new();
+                client.read_to_string(&mut text).unwrap();
+                assert_eq!(text, "all");
+                assert_eq!(segments_in(&client) - before, 1, "watched: {is_watched}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn more_than_the_system_takes_at_once_waits_for_the_reader() {
+        let (mut client, mut stream) = pair();
+        let bytes = vec![b'x'; 16 << 20];
+        let reading = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            client.read_to_end(&mut read).unwrap();
+            read.len()
+        });
+        let (mut at, mut writes) = (0, 0);
+        while at < bytes.len() {
+            at += send_last(&mut stream, &[IoSlice::new(&bytes[at..])]).await;
+            writes += 1;
+        }
+        stream.end();
+        let read = tokio::task::spawn_blocking(|| reading.join().unwrap()).await.unwrap();
+        assert_eq!(read, bytes.len());
+        assert!(1 < writes);
     }
 }

@@ -53,6 +53,27 @@ fn an_answer_that_ends_with_its_connection_may_end_at_once() {
 }
 
 #[test]
+fn an_answer_behind_which_the_connection_ends_comes_whole() {
+    let origin = Origin::start(|seen, stream| {
+        let length = seen.path().trim_start_matches('/').parse().unwrap();
+        text(stream, &"x".repeat(length))
+    });
+    let balancer = location(&origin, "keepalive_requests 1;");
+    for length in [1, 5_000, 3_000_000] {
+        let mut stream = TcpStream::connect(("127.0.0.1", balancer.port)).unwrap();
+        // What comes behind the request nobody reads.
+        let request = format!("GET /{length} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A connection may be reset behind the answer, of which nothing may be missing.
+        let _ = stream.read_to_end(&mut answer);
+        let head = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+        assert_eq!(answer.len() - head - 4, length);
+    }
+}
+
+#[test]
 fn more_than_was_announced_is_cut_and_told() {
     let origin = saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabcd");
     let balancer = location(&origin, "");

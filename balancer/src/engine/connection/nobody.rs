@@ -32,6 +32,7 @@ impl<'a> Connection<'a> {
             idle_timeout: Duration::ZERO,
             closing: Closing::default(),
             sends_at_once: true,
+            holds_last: false,
             generation: snapshot.generation,
             snapshot,
             early: Vec::new(),

@@ -168,6 +168,7 @@ impl Connection<'_> {
         }
         exchange.sent_head = head.len() as u64;
         let pace = request.location.filters.limit_rate.pace(exchange);
+        self.holds_last = !exchange.head.stays && !is_upgrade && !outlet.has_trailers;
         let relay = Relay::new(head, framing, outlet.chunked).coded(outlet.coding).cut(window);
         let is_buffered = request.is_buffered(exchange);
         let rate = request.proxy.limit_rate.as_ref().filter(|_| is_buffered);
@@ -175,7 +176,10 @@ impl Connection<'_> {
         let received = exchange.reply.bytes.len() as u64;
         let rate = rate.filter(|it| 0 < *it).map(Throttle::new);
         Download {
-            relay: relay.paced(pace, exchange.started).keeping_trailers(exchange.expects_trailers),
+            relay: relay
+                .paced(pace, exchange.started)
+                .ending(self.holds_last)
+                .keeping_trailers(exchange.expects_trailers),
             inflow: Inflow { received, ahead: None, rate },
             head_at,
             head_time,
