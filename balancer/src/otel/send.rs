@@ -45,7 +45,8 @@ impl<'a> Sender<'a> {
 
     async fn run(mut self) {
         let interval = self.queue.target.interval.max(Duration::from_millis(1));
-        let mut ticks = tokio::time::interval(interval);
+        // What comes while this thread starts is no batch yet.
+        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_over = |it: MutexGuard<'_, State>| it.is_closed && it.waiting.is_empty();
         loop {
