@@ -6,6 +6,29 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::conf::{ConfError, Directive, Word};
 
+/// A client's address without its port, as text; `unix:` on a Unix socket.
+///
+/// Every connection needs it, so nearly all of them go without the formatter.
+pub fn name(address: Option<SocketAddr>) -> String {
+    let ip = match address.map(|it| it.ip().to_canonical()) {
+        None => return "unix:".to_owned(),
+        Some(IpAddr::V6(ip)) => return ip.to_string(),
+        Some(IpAddr::V4(ip)) => ip,
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in ip.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
+            if least <= octet {
+                text.push(char::from(b'0' + octet / unit % 10));
+            }
+        }
+    }
+    text
+}
+
 /// Some clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Who {
@@ -191,6 +214,15 @@ mod tests {
             rules.add(&line, *line.name() == "allow").unwrap();
         }
         assert_eq!(allows(&rules.0, client.parse().ok()), expected, "{lines:?} {client}");
+    }
+
+    #[test]
+    fn an_address_is_named_as_the_formatter_would() {
+        for ip in ["0.0.0.0", "127.0.0.1", "10.20.30.40", "255.100.99.9", "2001:db8::7"] {
+            assert_eq!(name(Some(SocketAddr::new(ip.parse().unwrap(), 1))), ip);
+        }
+        assert_eq!(name(Some("[::ffff:1.2.3.4]:5".parse().unwrap())), "1.2.3.4");
+        assert_eq!(name(None), "unix:");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream as Hosted;
 use pingora_core::server::ShutdownWatch;
 
+use crate::client;
 use crate::engine::exchange::{Client, Exchange, MOST_CHANGES};
 use crate::engine::failure::Abort;
 use crate::engine::h1::request::{Limits, Progress, Refusal};
@@ -80,8 +81,7 @@ impl HttpApp {
         early: Early,
     ) {
         let Ends { peer: address, local } = ends;
-        let name =
-            address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string());
+        let name = client::name(address);
         let serial = self.shared.stats.next_serial();
         let generation = snapshot.generation;
         let shared = Arc::clone(&self.shared);

@@ -199,18 +199,19 @@ impl Accept {
         };
         // A reload may give an address from one block to the other.
         let apps = Arc::clone(&self.apps);
+        // Boxed: the runtime moves what it is given, whole, before its first turn and behind its last.
         if snapshot.stream(&self.bind).is_some() {
-            tokio::spawn(async move {
+            tokio::spawn(Box::pin(async move {
                 let _place = place;
                 apps.streams.serve(stream, ends, snapshot).await;
-            });
+            }));
         } else {
-            tokio::spawn(async move {
+            tokio::spawn(Box::pin(async move {
                 let _place = place;
                 // Asked here: what was not there when it was accepted may have come by now.
                 let read = apps.read_at_once(&stream);
                 apps.http.serve(stream, ends, snapshot, read).await;
-            });
+            }));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use policy::Time;
 
+use crate::client;
 use crate::http::limit_conn::{Limited, Place};
 use crate::logs::Level;
 use crate::logs::error::ErrorLogs;
@@ -132,7 +133,7 @@ impl Session {
     /// Says who the client is.
     pub fn set_client(&mut self, client: Option<SocketAddr>) {
         self.client = client;
-        self.name = name(client);
+        self.name = client::name(client);
     }
 
     /// The counts, as nginx logs them.
@@ -151,9 +152,4 @@ impl Limited for Session {
     fn tell(&self, level: Level, text: &str) {
         log::note(level, self, text);
     }
-}
-
-/// An address without its port, as text.
-pub fn name(address: Option<SocketAddr>) -> String {
-    address.map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string())
 }

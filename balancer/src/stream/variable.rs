@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::client;
 use crate::engine::clock;
 use crate::logs::time;
 use crate::proxy_protocol::Tlv;
-use crate::stream::session::{Attempt, Session, name};
+use crate::stream::session::{Attempt, Session};
 use crate::variable::{Builtin, Definitions, Part, Scratch, Subject, Write};
 
 impl Subject for Session {
@@ -152,7 +153,7 @@ const TABLE: &[(&str, Write<Session>)] = &[
         let port = it.header.as_ref().map(|it| it.destination_port);
         port.is_some_and(|it| it == 0 || display(it, out))
     }),
-    ("realip_remote_addr", |it, out| display(name(it.peer), out)),
+    ("realip_remote_addr", |it, out| display(client::name(it.peer), out)),
     ("realip_remote_port", |it, out| port(it.peer, out)),
     ("remote_addr", |it, out| display(&it.name, out)),
     ("remote_port", |it, out| port(it.client, out)),
