@@ -11,7 +11,7 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// key goes on to the next point, more than 20 times is round robin; so is an empty key, or none.
 ///
 /// Source: nginx `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_get_chash_peer`; the 20 as in
-/// [`crate::IpHash`]. A binary search, no allocation.
+/// [`crate::IpHash`]. A search among a few points, no allocation.
 #[derive(Debug, Default)]
 pub struct HashConsistent {
     ring: Ring,
