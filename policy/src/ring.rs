@@ -66,7 +66,7 @@ impl Ring {
 
 /// Where in a list of points those of each part of the ring begin, so that no search has to go far.
 #[derive(Debug, Default)]
-struct Starts {
+pub(crate) struct Starts {
     /// How far a hash is shifted to tell its part.
     shift: u32,
     /// One more than there are parts: the last is where all end.
@@ -75,7 +75,7 @@ struct Starts {
 
 impl Starts {
     /// About one point to a part, more where there would be too many parts.
-    fn of(points: &[(u32, u32)]) -> Self {
+    pub(crate) fn of(points: &[(u32, u32)]) -> Self {
         let parts = points.len().clamp(2, MOST_PARTS).next_power_of_two();
         let shift = u32::BITS - parts.ilog2();
         let mut starts = Vec::with_capacity(parts + 1);
@@ -87,7 +87,7 @@ impl Starts {
     }
 
     /// Place of the first point that is not below `hash`.
-    fn first_from(&self, hash: u32, points: &[(u32, u32)]) -> usize {
+    pub(crate) fn first_from(&self, hash: u32, points: &[(u32, u32)]) -> usize {
         let part = (hash >> self.shift) as usize;
         let [start, end] = [self.starts[part], self.starts[part + 1]].map(|it| it as usize);
         start + points[start..end].partition_point(|(it, _)| *it < hash)
