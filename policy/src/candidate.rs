@@ -58,7 +58,40 @@ impl Candidate {
 
     /// Compares `in_flight / weight` exactly, by multiplying crosswise.
     pub fn cmp_load(&self, other: &Self) -> Ordering {
-        cross(self.in_flight, other.weight).cmp(&cross(other.in_flight, self.weight))
+        self.load().cmp(&other.load())
+    }
+
+    /// What [`Self::cmp_load`] compares.
+    pub(crate) fn load(&self) -> Load {
+        Load { in_flight: self.in_flight, weight: self.weight }
+    }
+}
+
+/// Requests in progress over weight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    in_flight: u32,
+    weight: NonZeroU32,
+}
+
+impl Ord for Load {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let cross = |a: &Self, b: &Self| u64::from(a.in_flight) * u64::from(b.weight.get());
+        cross(self, other).cmp(&cross(other, self))
+    }
+}
+
+impl PartialOrd for Load {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Load {}
+
+impl PartialEq for Load {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
     }
 }
 
@@ -73,10 +106,6 @@ const UNITS: NonZeroU32 = NonZeroU32::new(100).expect("not 0");
 fn part(weight: NonZeroU32, share: f64) -> NonZeroU32 {
     let units = f64::from(weight.get()) * f64::from(UNITS.get()) * share;
     NonZeroU32::new(units.round() as u32).unwrap_or(NonZeroU32::MIN)
-}
-
-fn cross(in_flight: u32, weight: NonZeroU32) -> u64 {
-    u64::from(in_flight) * u64::from(weight.get())
 }
 
 #[cfg(test)]

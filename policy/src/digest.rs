@@ -88,21 +88,50 @@ pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     avalanche(hash)
 }
 
-/// A word whose xxHash64 is asked for under many seeds.
+/// A digest that is to be mixed with many others, by one multiplication for each.
+///
+/// Only digests are mixed well: words that differ in few bits stay alike.
+///
+/// Source: M. Dietzfelbinger et al., "A Reliable Randomized Algorithm for the Closest-Pair Problem",
+/// 1997, whose upper bits of a product with an odd factor these are; here a factor for each digest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Word(u64);
+pub(crate) struct Mixer {
+    mask: u64,
+    factor: u64,
+}
 
-impl Word {
-    pub(crate) fn new(word: u64) -> Self {
-        Self(round(0, word))
+impl Mixer {
+    pub(crate) fn new(digest: u64) -> Self {
+        Self { mask: digest, factor: avalanche(digest ^ PRIME_1) | 1 }
     }
 
-    /// What [`xxh64`] makes of its bytes, the least significant first.
-    pub(crate) fn digest(self, seed: u64) -> u64 {
-        let hash = seed.wrapping_add(PRIME_5).wrapping_add(8) ^ self.0;
-        avalanche(hash.rotate_left(27).wrapping_mul(PRIME_1).wrapping_add(PRIME_4))
+    /// A digest of both, of which the upper bits are the better ones.
+    pub(crate) fn mix(self, digest: u64) -> u64 {
+        self.signed(digest).cast_unsigned() ^ SIGN
+    }
+
+    /// The highest that any of them is [mixed](Self::mix) to, 0 without any.
+    pub(crate) fn highest(self, digests: &[u64]) -> u64 {
+        // Four rows do not wait for each other.
+        let mut rows = [i64::MIN; 4];
+        let (fours, rest) = digests.as_chunks::<4>();
+        for four in fours {
+            for (row, digest) in rows.iter_mut().zip(four) {
+                *row = self.signed(*digest).max(*row);
+            }
+        }
+        let [a, b, c, d] = rows;
+        let all = a.max(b).max(c.max(d));
+        rest.iter().fold(all, |it, digest| self.signed(*digest).max(it)).cast_unsigned() ^ SIGN
+    }
+
+    /// In this order processors find the higher of two in one step less.
+    fn signed(self, digest: u64) -> i64 {
+        (digest ^ self.mask).wrapping_mul(self.factor).cast_signed()
     }
 }
+
+const SIGN: u64 = 1 << 63;
 
 fn avalanche(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(PRIME_2);
@@ -123,6 +152,7 @@ const PRIME_5: u64 = 0x27d4_eb2f_1656_67c5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Draw, SplitMix64};
 
     #[test]
     fn checksums_are_the_published_ones() {
@@ -142,11 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn a_word_has_the_digest_of_its_bytes() {
-        for word in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
-            for seed in [0, 20_141_025, u64::MAX] {
-                assert_eq!(Word::new(word).digest(seed), xxh64(&word.to_le_bytes(), seed));
-            }
+    fn the_highest_of_many_is_the_one_a_search_finds() {
+        let (mixer, mut draw) = (Mixer::new(xxh64(b"key", 0)), SplitMix64::new(1));
+        for len in 0..40 {
+            let digests = (0..len).map(|_| draw.bits()).collect::<Vec<_>>();
+            let highest = digests.iter().map(|it| mixer.mix(*it)).max();
+            assert_eq!(mixer.highest(&digests), highest.unwrap_or(0), "{len}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// key goes on to the next point, more than 20 times is round robin; so is an empty key, or none.
 ///
 /// Source: nginx `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_get_chash_peer`; the 20 as in
-/// [`crate::IpHash`]. A binary search, no allocation.
+/// [`crate::IpHash`]. A search among a few points, no allocation.
 #[derive(Debug, Default)]
 pub struct HashConsistent {
     ring: Ring,
@@ -59,12 +59,42 @@ const POINTS: usize = 21;
 /// that one of them is always below it. Servers of one name are passed over one by one.
 ///
 /// Source: V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with Bounded Loads", arXiv
-/// 1608.01350, with nginx's ring. One pass over the candidates, no allocation.
+/// 1608.01350, with nginx's ring. One pass over the candidates, no allocation; a look at a few where it
+/// [follows](Policy::follow) them.
 #[derive(Debug)]
 pub struct BoundedHash {
     factor: f64,
     ring: Ring,
     fallback: RoundRobin,
+    following: Option<Sums>,
+}
+
+/// What those who are eligible have together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    in_flight: u64,
+    weights: u64,
+}
+
+impl Sums {
+    fn of(candidates: &[Candidate]) -> Self {
+        candidates.iter().fold(Self::default(), Self::with)
+    }
+
+    fn with(self, it: &Candidate) -> Self {
+        if !it.eligible {
+            return self;
+        }
+        Self {
+            in_flight: self.in_flight + u64::from(it.in_flight),
+            weights: self.weights + u64::from(it.weight.get()),
+        }
+    }
+
+    fn without(self, it: &Candidate) -> Self {
+        let Self { in_flight, weights } = Self::default().with(it);
+        Self { in_flight: self.in_flight - in_flight, weights: self.weights - weights }
+    }
 }
 
 impl BoundedHash {
@@ -74,13 +104,15 @@ impl BoundedHash {
         let factor = options.value("bounded", 1.25, |it| {
             it.parse().ok().filter(|it: &f64| 1.0 < *it && it.is_finite())
         })?;
-        Ok(Self { factor, ring: Ring::default(), fallback: RoundRobin::default() })
+        let (ring, fallback) = (Ring::default(), RoundRobin::default());
+        Ok(Self { factor, ring, fallback, following: None })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "loads and weights stay far below 2^52")]
-    fn limit(&self, total: u64, weights: u64, candidate: &Candidate) -> f64 {
-        let share = f64::from(candidate.weight.get()) / weights as f64;
-        (self.factor * (total + 1) as f64 * share).ceil()
+    fn has_room(&self, sums: Sums, it: &Candidate) -> bool {
+        let share = f64::from(it.weight.get()) / sums.weights as f64;
+        // Whole numbers are below a limit exactly when they are below it rounded up.
+        it.eligible && f64::from(it.in_flight) < self.factor * (sums.in_flight + 1) as f64 * share
     }
 }
 
@@ -95,16 +127,11 @@ impl Policy for BoundedHash {
         self.fallback.fit(candidates.len());
         if !key.is_empty() {
             self.ring.fit(candidates);
-            let eligible = candidates.iter().filter(|it| it.eligible);
-            let (total, weights) = eligible.fold((0, 0), |(total, weights), it| {
-                (total + u64::from(it.in_flight), weights + u64::from(it.weight.get()))
-            });
-            let has_room = |it: &Candidate| {
-                it.eligible && f64::from(it.in_flight) < self.limit(total, weights, it)
-            };
+            let sums = self.following.unwrap_or_else(|| Sums::of(candidates));
             let around = self.ring.around(Crc32::START.then(key).end()).flatten().copied();
-            if let Some(found) =
-                around.take_while(|_| 0 < weights).find(|it| has_room(&candidates[*it]))
+            if let Some(found) = around
+                .take_while(|_| 0 < sums.weights)
+                .find(|it| self.has_room(sums, &candidates[*it]))
             {
                 return Some(found);
             }
@@ -115,6 +142,15 @@ impl Policy for BoundedHash {
     fn relist(&mut self, from: &[Option<usize>]) {
         self.ring.forget();
         self.fallback.relist(from);
+        self.following = None;
+    }
+
+    fn follow(&mut self, candidates: &[Candidate]) {
+        self.following = Some(Sums::of(candidates));
+    }
+
+    fn changed(&mut self, _position: usize, before: &Candidate, after: &Candidate) {
+        self.following = self.following.map(|it| it.without(before).with(after));
     }
 
     fn learn(&mut self, position: usize, event: Event, now: Time) {
@@ -193,9 +229,12 @@ mod tests {
 
     #[test]
     fn the_limit_is_the_share_times_the_factor_rounded_up() {
-        let candidate = named("1")[0];
-        assert_eq!(bounded(1.25).limit(100, 4, &candidate).to_string(), "32");
-        assert_eq!(bounded(1.25).limit(0, 4, &candidate).to_string(), "1");
+        let has_room = |backend: &str, in_flight: u64| {
+            bounded(1.25).has_room(Sums { in_flight, weights: 4 }, &named(backend)[0])
+        };
+        assert_eq!(["1:31", "1:32"].map(|it| has_room(it, 100)), [true, false]);
+        assert_eq!(["1:0", "1:1"].map(|it| has_room(it, 0)), [true, false]);
+        assert_eq!(["1:9", "1:10"].map(|it| has_room(it, 31)), [true, false]);
     }
 
     #[test]

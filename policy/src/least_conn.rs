@@ -1,5 +1,6 @@
 //! Who has least to do for its weight?
 
+use crate::least::Least;
 use crate::rotation::Rotation;
 use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 
@@ -9,9 +10,10 @@ use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
 /// winner leaves the turns as they are.
 ///
 /// Source: nginx `ngx_http_upstream_least_conn_module.c`, `ngx_http_upstream_get_least_conn_peer`.
-/// Two passes over the candidates, no allocation; a search where it [follows](Policy::follow) them.
+/// One pass over the candidates, no allocation; a search where it [follows](Policy::follow) them.
 #[derive(Debug, Default)]
 pub struct LeastConn {
+    least: Least,
     ties: RoundRobin,
     following: Option<Following>,
 }
@@ -39,14 +41,10 @@ impl Policy for LeastConn {
             }
             return rotation.least_turn(&mut self.ties.turns, candidates);
         }
-        let eligible = || candidates.iter().enumerate().filter(|(_, it)| it.eligible);
-        let (first, least) = eligible().min_by(|(_, a), (_, b)| a.cmp_load(b))?;
-        let mut tied = eligible().skip_while(|(it, _)| *it <= first);
-        if tied.all(|(_, it)| it.cmp_load(least).is_ne()) {
-            return Some(first);
+        match self.least.among(candidates, |_, it| it.load()) {
+            [clear] => Some(*clear),
+            tied => self.ties.pick_among(candidates, tied.iter().copied()),
         }
-        let tied = eligible().filter(|(_, it)| it.cmp_load(least).is_eq());
-        self.ties.pick_among(candidates, tied.map(|(position, _)| position))
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {

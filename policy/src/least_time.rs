@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 
 use self::following::Following;
+use crate::least::Least;
+use crate::levels::Quotient;
 use crate::options::{self, Options};
 use crate::pair::Pair;
 use crate::response_time::{ResponseTimes, Until};
@@ -19,12 +21,13 @@ mod following;
 /// server that fails fast looks fast.
 ///
 /// Source: nginx `ngx_http_upstream_least_time_module.c`, `ngx_http_upstream_get_least_time_peer`
-/// and `ngx_http_upstream_least_time_eta`. Three passes over the candidates, no allocation; a search
+/// and `ngx_http_upstream_least_time_eta`. One pass over the candidates, no allocation; a search
 /// where it [follows](Policy::follow) them, after a look at those with running requests for
 /// `inflight`.
 #[derive(Debug)]
 pub struct LeastTime {
     times: ResponseTimes,
+    least: Least,
     ties: RoundRobin,
     following: Option<Following>,
 }
@@ -44,7 +47,7 @@ impl LeastTime {
         let penalty =
             options.value("penalty", None, |it| options::time(it).map(Some)).map_err(refused)?;
         let times = ResponseTimes::new(until, counts_running, penalty);
-        Ok(Self { times, ties: RoundRobin::default(), following: None })
+        Ok(Self { times, least: Least::default(), ties: RoundRobin::default(), following: None })
     }
 
     /// Takes note of a request that begins to run.
@@ -63,7 +66,7 @@ impl Policy for LeastTime {
         candidates: &[Candidate],
         _draw: &mut dyn Draw,
     ) -> Option<usize> {
-        let Self { times, ties, following } = self;
+        let Self { times, least, ties, following } = self;
         ties.fit(candidates.len());
         times.fit(candidates.len());
         if let Some(following) = following {
@@ -71,16 +74,13 @@ impl Policy for LeastTime {
             self.start(picked, &candidates[picked], request.now);
             return Some(picked);
         }
-        let eligible = || crate::round_robin::eligible(candidates);
-        for it in eligible() {
-            times.look(it, &candidates[it], request.now);
-        }
-        let cmp = |a: &usize, b: &usize| cmp_eta(times, candidates, *a, *b);
-        let least = eligible().min_by(cmp)?;
-        let tied = || eligible().filter(|it| cmp(it, &least).is_eq());
-        let picked = match tied().nth(1) {
-            None => least,
-            Some(_) => ties.pick_among(candidates, tied())?,
+        let eta = |position: usize, candidate: &Candidate| {
+            let over = times.look(position, candidate, request.now);
+            Quotient { over, under: candidate.weight.get() }
+        };
+        let picked = match least.among(candidates, eta) {
+            [clear] => *clear,
+            tied => ties.pick_among(candidates, tied.iter().copied())?,
         };
         self.start(picked, &candidates[picked], request.now);
         Some(picked)

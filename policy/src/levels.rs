@@ -34,27 +34,9 @@ impl PartialEq for Quotient {
     }
 }
 
-/// The eligible candidate with the least load, equals by one uniform draw.
-///
-/// Two passes over the candidates.
-pub(crate) fn least(
-    candidates: &[Candidate],
-    load: impl Fn(&Candidate) -> Quotient,
-    draw: &mut dyn Draw,
-) -> Option<usize> {
-    let eligible = || crate::round_robin::eligible(candidates);
-    let mut best = load(&candidates[eligible().next()?]);
-    let mut equals = 0;
-    for position in eligible() {
-        let load = load(&candidates[position]);
-        match load.cmp(&best) {
-            Ordering::Less => (best, equals) = (load, 1),
-            Ordering::Equal => equals += 1,
-            Ordering::Greater => {}
-        }
-    }
-    let drawn = one_of(equals, draw);
-    eligible().filter(|it| load(&candidates[*it]) == best).nth(drawn)
+/// One of several positions by one uniform draw, which is left out where there is no choice.
+pub(crate) fn one_of(positions: &[usize], draw: &mut dyn Draw) -> Option<usize> {
+    positions.get(drawn(positions.len(), draw)).copied()
 }
 
 /// Candidates whose changes are told, by their load.
@@ -101,15 +83,15 @@ impl Levels {
         }
     }
 
-    /// As [`least`] of all that stand here.
+    /// [`one_of`] those who have least.
     pub(crate) fn least(&self, draw: &mut dyn Draw) -> Option<usize> {
         let (_, level) = self.levels.first_key_value()?;
-        level.nth(one_of(level.len, draw))
+        level.nth(drawn(level.len, draw))
     }
 }
 
 /// A number below `count`; nothing is drawn where there is no choice.
-fn one_of(count: usize, draw: &mut dyn Draw) -> usize {
+fn drawn(count: usize, draw: &mut dyn Draw) -> usize {
     match count {
         0 | 1 => 0,
         _ => usize::try_from(draw.below(count as u64)).unwrap_or_default(),

@@ -26,6 +26,7 @@ mod hash_consistent;
 mod health;
 mod identity;
 mod ip_hash;
+mod least;
 mod least_conn;
 mod least_time;
 mod levels;

@@ -34,6 +34,18 @@ struct Times {
     checked: Option<u64>,
     /// The estimate at the present pick.
     eta: u64,
+    steady: Steady,
+}
+
+/// What one request takes, known for as long as only the number of requests changes.
+#[derive(Clone, Debug, Default)]
+struct Steady {
+    ms: u64,
+    /// Seconds in which this holds: from the first until before the second.
+    from: u64,
+    until: u64,
+    /// For whoever has this many seconds.
+    fail_timeout: u64,
 }
 
 /// Requests that still wait for what is measured, and for how long.
@@ -66,8 +78,11 @@ impl ResponseTimes {
     /// Milliseconds until a request placed now would be done. Running requests are looked at.
     pub(crate) fn look(&mut self, position: usize, candidate: &Candidate, now: Time) -> u64 {
         let times = &mut self.times[position];
-        times.running.look(millis_at(now));
-        times.eta = times.estimate(candidate, now);
+        if !times.steady.holds(candidate, now) {
+            times.running.look(millis_at(now));
+            times.settle(candidate, now);
+        }
+        times.eta = times.steady.ms * (1 + u64::from(candidate.in_flight));
         times.eta
     }
 
@@ -105,6 +120,7 @@ impl ResponseTimes {
         let times = &mut self.times[position];
         times.look(candidate, now);
         if self.counts_running {
+            times.steady.until = 0;
             times.running.grow(millis_at(now));
             times.running.count += 1;
         }
@@ -113,6 +129,7 @@ impl ResponseTimes {
     /// See [`crate::Policy::learn`].
     pub(crate) fn learn(&mut self, position: usize, event: Event, now: Time) {
         let Some(times) = self.times.get_mut(position) else { return };
+        times.steady.until = 0;
         // With `inflight` the head counts when it comes, without it when the answer has ended well.
         let at_head = self.until == Until::Head && self.counts_running;
         let (measured, waited) = match event {
@@ -150,6 +167,7 @@ impl Times {
     fn look(&mut self, candidate: &Candidate, now: Time) {
         if self.is_old(candidate, now) {
             self.checked = Some(now.as_secs());
+            self.steady.until = 0;
         }
     }
 
@@ -170,8 +188,21 @@ impl Times {
         }
     }
 
+    /// Reckons what one request takes. Seldom needed where no running request is looked at.
+    #[cold]
+    fn settle(&mut self, candidate: &Candidate, now: Time) {
+        let until = if self.running.count == 0 { self.changes_at(candidate, now) } else { 0 };
+        let (ms, from) = (self.for_one(candidate, now), now.as_secs());
+        self.steady = Steady { ms, from, until, fail_timeout: candidate.fail_timeout.as_secs() };
+    }
+
     /// Milliseconds until a request placed now would be done.
     fn estimate(&self, candidate: &Candidate, now: Time) -> u64 {
+        self.for_one(candidate, now) * (1 + u64::from(candidate.in_flight))
+    }
+
+    /// Milliseconds that one request takes.
+    fn for_one(&self, candidate: &Candidate, now: Time) -> u64 {
         let mut time = self.answer_ms;
         if self.is_old(candidate, now) {
             let unseen = now.as_secs().saturating_sub(self.checked.unwrap_or(0));
@@ -183,8 +214,14 @@ impl Times {
             time = time.max(self.running.average_ms);
         }
         // Above the limit all are equally slow; below it, near times are equally fast.
-        time = if 5000 < time { 5000 } else { time + 20 - time % 20 };
-        time * (1 + u64::from(candidate.in_flight))
+        if 5000 < time { 5000 } else { time + 20 - time % 20 }
+    }
+}
+
+impl Steady {
+    fn holds(&self, candidate: &Candidate, now: Time) -> bool {
+        (self.from..self.until).contains(&now.as_secs())
+            && self.fail_timeout == candidate.fail_timeout.as_secs()
     }
 }
 
@@ -284,5 +321,17 @@ mod tests {
         let eta_at = |second| times.estimate(&candidate, Time::from_secs(second));
         assert_eq!([1010, 1011, 1021, 1022].map(eta_at), [420, 220, 220, 120]);
         assert_eq!(eta_at(1_000_000), 20);
+    }
+    #[test]
+    fn what_is_kept_is_kept_for_one_fail_timeout_and_until_it_fades() {
+        let mut times = ResponseTimes::new(Until::LastByte, false, None);
+        times.fit(1);
+        times.times[0] = Times { answer_ms: 400, checked: Some(1000), ..Times::default() };
+        let mut look = |second, fail_timeout| {
+            let fail_timeout = Duration::from_secs(fail_timeout);
+            times.look(0, &Candidate { fail_timeout, ..pool("1")[0] }, Time::from_secs(second))
+        };
+        assert_eq!([1005, 1010, 1011, 1010].map(|it| look(it, 10)), [420, 420, 220, 420]);
+        assert_eq!([look(1010, 10), look(1010, 4), look(1010, 10)], [420, 120, 420]);
     }
 }

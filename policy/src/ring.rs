@@ -13,6 +13,7 @@ use crate::{Candidate, digest::Crc32};
 pub(crate) struct Ring {
     /// Hash, and which of `groups` it belongs to. No hash stands twice.
     points: Vec<(u32, u32)>,
+    starts: Starts,
     /// Positions of the candidates of one name.
     groups: Vec<Vec<usize>>,
     /// Length of the list this was made from.
@@ -47,6 +48,7 @@ impl Ring {
         }
         self.points.sort_unstable();
         self.points.dedup_by_key(|it| it.0);
+        self.starts = Starts::of(&self.points);
     }
 
     /// Makes the next [`Self::fit`] lay the points anew.
@@ -56,11 +58,44 @@ impl Ring {
 
     /// The candidates of each point from the first that is not below `hash`, once around.
     pub(crate) fn around(&self, hash: u32) -> impl Iterator<Item = &[usize]> {
-        let first = self.points.partition_point(|(it, _)| *it < hash);
+        let first = self.starts.first_from(hash, &self.points);
         let (before, after) = self.points.split_at(first);
         after.iter().chain(before).map(|(_, group)| self.groups[*group as usize].as_slice())
     }
 }
+
+/// Where in a list of points those of each part of the ring begin, so that no search has to go far.
+#[derive(Debug, Default)]
+pub(crate) struct Starts {
+    /// How far a hash is shifted to tell its part.
+    shift: u32,
+    /// One more than there are parts: the last is where all end.
+    starts: Vec<u32>,
+}
+
+impl Starts {
+    /// About one point to a part, more where there would be too many parts.
+    pub(crate) fn of(points: &[(u32, u32)]) -> Self {
+        let parts = points.len().clamp(2, MOST_PARTS).next_power_of_two();
+        let shift = u32::BITS - parts.ilog2();
+        let mut starts = Vec::with_capacity(parts + 1);
+        for (place, (hash, _)) in points.iter().enumerate() {
+            starts.resize(starts.len().max((hash >> shift) as usize + 1), small(place));
+        }
+        starts.resize(parts + 1, small(points.len()));
+        Self { shift, starts }
+    }
+
+    /// Place of the first point that is not below `hash`.
+    pub(crate) fn first_from(&self, hash: u32, points: &[(u32, u32)]) -> usize {
+        let part = (hash >> self.shift) as usize;
+        let [start, end] = [self.starts[part], self.starts[part + 1]].map(|it| it as usize);
+        start + points[start..end].partition_point(|(it, _)| *it < hash)
+    }
+}
+
+/// 4 MiB of starts.
+const MOST_PARTS: usize = 1 << 20;
 
 /// 128 MiB of points.
 const MOST_POINTS: u64 = 1 << 24;
@@ -87,6 +122,10 @@ fn points(name: Crc32) -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::Identity;
 
@@ -112,12 +151,41 @@ mod tests {
 
     #[test]
     fn a_hash_between_two_points_belongs_to_the_next_and_the_ring_closes() {
-        let ring = Ring {
-            points: vec![(10, 0), (20, 1)],
-            groups: vec![vec![0], vec![1]],
-            fitted: Some(2),
-        };
+        let points = vec![(10, 0), (20, 1)];
+        let starts = Starts::of(&points);
+        let ring = Ring { points, starts, groups: vec![vec![0], vec![1]], fitted: Some(2) };
         let owner = |hash| ring.around(hash).next().map(|it| it[0]);
         assert_eq!([10, 11, 20, 21].map(owner), [Some(0), Some(1), Some(1), Some(0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_of_one_part_finds_what_a_search_of_all_would(
+            crowded in proptest::collection::btree_set(0..64_u32, 0..40),
+            spread in proptest::collection::btree_set(any::<u32>(), 0..200),
+            hash in any::<u32>(),
+        ) {
+            for lowest in [0, 0x7fff_ffe0, u32::MAX - 63] {
+                let hashes = crowded.iter().map(|it| lowest + it).chain(spread.iter().copied());
+                let hashes = hashes.collect::<BTreeSet<_>>();
+                let points = hashes.iter().map(|it| (*it, 0)).collect::<Vec<_>>();
+                let starts = Starts::of(&points);
+                let near = hashes.iter().flat_map(|it| [it.saturating_sub(1), *it, it.saturating_add(1)]);
+                for hash in near.chain([0, hash, u32::MAX]) {
+                    let expected = points.partition_point(|it| it.0 < hash);
+                    prop_assert_eq!(starts.first_from(hash, &points), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_ring_has_more_parts_than_there_may_be() {
+        let points = (0..3 << 20).map(|it| (it * 1000, 0)).collect::<Vec<_>>();
+        let starts = Starts::of(&points);
+        assert_eq!(starts.starts.len(), MOST_PARTS + 1);
+        for hash in [0, 1, 999, 1000, 1001, 3_000_000_000, u32::MAX] {
+            assert_eq!(starts.first_from(hash, &points), points.partition_point(|it| it.0 < hash));
+        }
     }
 }

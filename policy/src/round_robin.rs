@@ -1,5 +1,7 @@
 //! How do requests go round, each server as often as its weight says, and never in bursts?
 
+use std::hint::select_unpredictable;
+
 use crate::rotation::{Place, Rotation};
 use crate::slots::Slots;
 use crate::{Candidate, Draw, Event, Policy, Request, Time};
@@ -80,21 +82,22 @@ impl RoundRobin {
     pub(crate) fn pick_among(
         &mut self,
         candidates: &[Candidate],
-        positions: impl Iterator<Item = usize>,
+        mut positions: impl Iterator<Item = usize>,
     ) -> Option<usize> {
         let turns = self.turns.fit(candidates.len());
-        let mut total = 0;
-        let mut best: Option<(usize, i64)> = None;
+        let mut best = positions.next()?;
+        let mut total = turns[best].join(&candidates[best]);
+        let mut most = turns[best].current;
         for position in positions {
             let turn = &mut turns[position];
             total += turn.join(&candidates[position]);
-            if best.is_none_or(|(_, current)| current < turn.current) {
-                best = Some((position, turn.current));
-            }
+            // Nobody can foretell who has most.
+            let is_more = most < turn.current;
+            best = select_unpredictable(is_more, position, best);
+            most = most.max(turn.current);
         }
-        let (position, _) = best?;
-        turns[position].current -= total;
-        Some(position)
+        turns[best].current -= total;
+        Some(best)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::digest::xxh64;
 use crate::options::Options;
-use crate::ring::small;
+use crate::ring::{Starts, small};
 use crate::slots::Slots;
 use crate::{Candidate, Draw, Policy, Refusal, Request, Time};
 
@@ -13,7 +13,7 @@ use crate::{Candidate, Draw, Policy, Refusal, Request, Time};
 ///
 /// Source: HAProxy `lb_chash.c`, `chash_get_server_hash` and `chash_server_is_eligible`. Servers are
 /// numbered as they stand in the list, and keys hashed by xxHash64 in place of sdbm and its
-/// avalanche. A binary search; with a factor two passes over the candidates; no allocation.
+/// avalanche. A search among a few points; with a factor two passes over the candidates; no allocation.
 #[derive(Debug)]
 pub struct ConsistentHash {
     /// Percent, `None` for no limit.
@@ -85,7 +85,7 @@ impl Policy for ConsistentHash {
 /// Drawn with replacement; of equals the one with fewer picks in the last second. HAProxy's default
 /// since 3.3, with two draws. An unusable server is drawn as the next usable one on the ring.
 ///
-/// Source: HAProxy `backend.c`, `get_server_rnd`. A binary search for each draw, no allocation.
+/// Source: HAProxy `backend.c`, `get_server_rnd`. A search among a few points for each draw, no allocation.
 #[derive(Debug)]
 pub struct RingRandom {
     draws: u32,
@@ -166,6 +166,7 @@ impl Rate {
 #[derive(Debug, Default)]
 struct NumberedRing {
     points: Vec<(u32, u32)>,
+    starts: Starts,
     /// Length of the list this was made from.
     fitted: Option<usize>,
 }
@@ -183,13 +184,15 @@ impl NumberedRing {
             self.points.extend(hashes.map(|it| (it, small(position))));
         }
         self.points.sort_unstable();
+        self.starts = Starts::of(&self.points);
     }
 
     /// The servers of the points from the nearest one on, once around.
     fn around(&self, hash: u32) -> impl Iterator<Item = usize> {
-        let next = self.points.partition_point(|(it, _)| *it < hash);
+        let next = self.starts.first_from(hash, &self.points);
         let len = self.points.len().max(1);
-        let (next, previous) = (next % len, (next + len - 1) % len);
+        let next = if next < len { next } else { 0 };
+        let previous = next.checked_sub(1).unwrap_or(len - 1);
         let distance = |place: usize, is_before: bool| {
             let point = self.points.get(place).map_or(0, |it| it.0);
             if is_before { hash.wrapping_sub(point) } else { point.wrapping_sub(hash) }
@@ -225,7 +228,9 @@ mod tests {
 
     #[test]
     fn a_hash_just_above_a_point_goes_back_to_it() {
-        let ring = NumberedRing { points: vec![(100, 0), (200, 1)], fitted: Some(2) };
+        let points = vec![(100, 0), (200, 1)];
+        let starts = Starts::of(&points);
+        let ring = NumberedRing { points, starts, fitted: Some(2) };
         let owner = |hash| ring.around(hash).next();
         assert_eq!([101, 150, 151, 200, 201].map(owner), [0, 0, 1, 1, 1].map(Some));
         assert_eq!([0, u32::MAX].map(owner), [Some(0), Some(0)]);

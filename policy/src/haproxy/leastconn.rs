@@ -1,15 +1,17 @@
 //! Who has least to do, when an idle server comes before any busy one?
 
-use crate::levels::{self, Levels, Quotient};
+use crate::least::Least;
+use crate::levels::{Levels, Quotient, one_of};
 use crate::{Candidate, Draw, Policy, Request};
 
 /// Picks the smallest `(in_flight + 1) * 4096 / weight`, 0 for the idle; equals by a uniform draw.
 ///
 /// Source: HAProxy `lb_fwlc.c`, `fwlc_get_key`; HAProxy draws a list among those of the key and takes
-/// its head. Two passes over the candidates, no allocation, one draw; a search where it
+/// its head. One pass over the candidates, no allocation, one draw; a search where it
 /// [follows](Policy::follow) them.
 #[derive(Debug, Default)]
 pub struct HaproxyLeastConn {
+    least: Least,
     following: Option<Levels>,
 }
 
@@ -22,7 +24,7 @@ impl Policy for HaproxyLeastConn {
     ) -> Option<usize> {
         match &self.following {
             Some(levels) => levels.least(draw),
-            None => levels::least(candidates, load, draw),
+            None => one_of(self.least.among(candidates, |_, it| load(it)), draw),
         }
     }
 

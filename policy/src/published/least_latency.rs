@@ -1,5 +1,6 @@
 //! Who has answered fastest for its weight, errors counted against it?
 
+use crate::least::Least;
 use crate::options::{self, Options};
 use crate::slots::Slots;
 use crate::standings::Standings;
@@ -13,7 +14,7 @@ use crate::{Candidate, Draw, Event, Policy, Refusal, Request, RoundRobin, Time};
 /// request at a time. Unlike [`crate::PeakEwma`] it looks at all candidates, and forgets only by new
 /// answers.
 ///
-/// Two passes over the candidates, no allocation; a search where it [follows](Policy::follow) them.
+/// One pass over the candidates, no allocation; a search where it [follows](Policy::follow) them.
 #[derive(Debug)]
 pub struct LeastLatency {
     alpha: f64,
@@ -21,8 +22,8 @@ pub struct LeastLatency {
     seen: Slots<Seen>,
     /// Seconds that good answers take, whoever gives them; `None` before the first.
     usual: Option<f64>,
+    least: Least,
     ties: RoundRobin,
-    /// Costs by their bits, which sort as numbers do that are not negative.
     following: Option<Standings<u64>>,
 }
 
@@ -41,8 +42,8 @@ impl LeastLatency {
         let alpha = options.value("alpha", 0.1, |it| options::within(it, f64::EPSILON..=1.0))?;
         let error_penalty =
             options.value("error_penalty", 10.0, |it| options::within(it, 0.0..=1e6))?;
-        let (seen, ties) = (Slots::default(), RoundRobin::default());
-        Ok(Self { alpha, error_penalty, seen, usual: None, ties, following: None })
+        let (seen, least, ties) = (Slots::default(), Least::default(), RoundRobin::default());
+        Ok(Self { alpha, error_penalty, seen, usual: None, least, ties, following: None })
     }
 }
 
@@ -51,7 +52,7 @@ impl Seen {
         let requests = f64::from(candidate.in_flight);
         let cost = match self.latency {
             Some(latency) => latency * (1.0 + error_penalty * self.errors) * (requests + 1.0),
-            None if candidate.in_flight == 0 => 0.0,
+            // Nothing for the idle.
             None => UNKNOWN_AND_BUSY * requests,
         };
         cost / f64::from(candidate.weight.get())
@@ -67,18 +68,18 @@ impl Policy for LeastLatency {
     ) -> Option<usize> {
         self.ties.fit(candidates.len());
         let seen = &*self.seen.fit(candidates.len());
-        let cost = |it: usize| seen[it].cost(&candidates[it], self.error_penalty);
+        // The bits of numbers that are not negative sort as they do.
+        let cost = |it: usize| seen[it].cost(&candidates[it], self.error_penalty).to_bits();
         if let Some(standings) = &mut self.following {
             let turns = &mut self.ties.turns;
             standings.catch_up(turns, |it| {
                 let Candidate { eligible, weight, .. } = candidates[it];
-                eligible.then(|| (cost(it).to_bits(), weight.get()))
+                eligible.then(|| (cost(it), weight.get()))
             });
             return standings.first()?.turn(turns, candidates);
         }
-        let eligible = || crate::round_robin::eligible(candidates);
-        let least = eligible().map(cost).min_by(f64::total_cmp)?;
-        self.ties.pick_among(candidates, eligible().filter(|it| cost(*it) <= least))
+        let tied = self.least.among(candidates, |it, _| cost(it));
+        self.ties.pick_among(candidates, tied.iter().copied())
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {

@@ -1,10 +1,14 @@
 //! Which server does a key belong to, so that no more keys move than must?
 
-use std::num::NonZeroU32;
+use std::hint::select_unpredictable;
 
-use crate::digest::{Word, xxh64};
-use crate::slots::Slots;
+use self::following::Following;
+use self::score::{Best, is_clear, score, shortfall};
+use crate::digest::{Mixer, xxh64};
 use crate::{Candidate, Draw, Event, Policy, Request, RoundRobin, Time};
+
+mod following;
+mod score;
 
 /// Each server scores the key, the highest score of an eligible one wins: `-weight / ln(hash)`.
 ///
@@ -33,20 +37,11 @@ impl Policy for Rendezvous {
             return self.fallback.pick(request, candidates, draw);
         }
         self.fallback.fit(candidates.len());
-        let key = Word::new(xxh64(key, 0));
-        let mut best = Best::default();
-        if let Some(following) = &self.following {
-            following.classes.iter().for_each(|it| it.compete(key, &mut best));
-            return best.position;
+        let key = Mixer::new(xxh64(key, 0));
+        match &self.following {
+            Some(following) => following.best(key),
+            None => best(key, candidates),
         }
-        for position in crate::round_robin::eligible(candidates) {
-            let Candidate { weight, identity, .. } = &candidates[position];
-            let digest = key.digest(identity.address);
-            if best.may_reach(*weight, digest) {
-                best.meet(position, score(*weight, digest));
-            }
-        }
-        best.position
     }
 
     fn relist(&mut self, from: &[Option<usize>]) {
@@ -55,12 +50,7 @@ impl Policy for Rendezvous {
     }
 
     fn follow(&mut self, candidates: &[Candidate]) {
-        let mut following = Following::default();
-        following.places.fit(candidates.len());
-        for position in crate::round_robin::eligible(candidates) {
-            following.enter(position, &candidates[position]);
-        }
-        self.following = Some(following);
+        self.following = Some(Following::of(candidates));
     }
 
     fn changed(&mut self, position: usize, before: &Candidate, after: &Candidate) {
@@ -81,138 +71,42 @@ impl Policy for Rendezvous {
     }
 }
 
-/// What is taken of a digest, between 0 and 1.
-#[expect(clippy::cast_precision_loss, reason = "53 bits of the digest are all that is taken")]
-fn unit(digest: u64) -> f64 {
-    ((digest >> 11) as f64 + 0.5) / UNITS
-}
-
-fn score(weight: NonZeroU32, digest: u64) -> f64 {
-    -f64::from(weight.get()) / unit(digest).ln()
-}
-
-/// 2^53.
-const UNITS: f64 = 9_007_199_254_740_992.0;
-
-/// More than all that rounding may add to a score.
-const ROUNDING: f64 = 1e-9;
-
-/// Digests that differ by more have scores that differ, for one weight.
-fn step(digest: u64) -> u64 {
-    (digest >> 40) + (1 << 12)
-}
-
-/// The highest score so far.
-#[derive(Debug, Default)]
-struct Best {
-    score: f64,
-    position: Option<usize>,
-}
-
-impl Best {
-    /// Whether a candidate may reach the score, by the first terms of `-ln(1 - x)`.
-    fn may_reach(&self, weight: NonZeroU32, digest: u64) -> bool {
-        let x = 1.0 - unit(digest);
-        let terms = x * (1.0 + x * (1.0 / 2.0 + x * (1.0 / 3.0)));
-        self.score * terms <= f64::from(weight.get()) * (1.0 + ROUNDING)
+/// The eligible candidate with the highest score, of equals the first.
+///
+/// Nobody can foretell who is better than all before, so the pass has no branch on it.
+fn best(key: Mixer, candidates: &[Candidate]) -> Option<usize> {
+    let mut eligible = candidates.iter().enumerate().filter(|(_, it)| it.eligible);
+    let digest = |it: &Candidate| key.mix(it.identity.address);
+    let (mut leader, first) = eligible.next()?;
+    let (mut least, mut second) = (shortfall(first.weight, digest(first)), f64::INFINITY);
+    for (position, it) in eligible {
+        let this = shortfall(it.weight, digest(it));
+        let is_less = this < least;
+        let more = if is_less { least } else { this };
+        second = if more < second { more } else { second };
+        least = if is_less { this } else { least };
+        leader = select_unpredictable(is_less, position, leader);
     }
-
-    /// The least digest with which a candidate of this weight may reach the score, by the first of these
-    /// terms: it is nearly all where the digests of winners are.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a cast to u64 ends at its range"
-    )]
-    fn bound(&self, weight: NonZeroU32) -> u64 {
-        let room = f64::from(weight.get()) * (1.0 + ROUNDING) / self.score.max(0.0);
-        (((1.0 - room) * UNITS - 4.0) as u64) << 11
+    let Candidate { weight, .. } = candidates[leader];
+    let highest = digest(&candidates[leader]);
+    if is_clear(weight, highest, second) {
+        return Some(leader);
     }
-
-    /// Of equals the first of the list stays.
-    fn meet(&mut self, position: usize, score: f64) {
-        let is_better = self
-            .position
-            .is_none_or(|best| self.score.total_cmp(&score).then(position.cmp(&best)).is_lt());
-        if is_better {
-            *self = Self { score, position: Some(position) };
+    let mut best = Best::default();
+    best.meet(leader, score(weight, highest));
+    for position in crate::round_robin::eligible(candidates) {
+        let (weight, digest) = (candidates[position].weight, digest(&candidates[position]));
+        if best.may_reach(weight, digest) {
+            best.meet(position, score(weight, digest));
         }
     }
-}
-
-/// Those eligible of candidates whose changes are told.
-#[derive(Debug, Default)]
-struct Following {
-    classes: Vec<Class>,
-    /// Class and place in it.
-    places: Slots<(usize, usize)>,
-}
-
-/// Candidates of one weight.
-#[derive(Debug)]
-struct Class {
-    weight: NonZeroU32,
-    /// Digests of their addresses, close together for the pass over all of them.
-    seeds: Vec<u64>,
-    positions: Vec<usize>,
-}
-
-impl Class {
-    /// Has all of them compete. Of one weight the highest digest wins, so few take a logarithm.
-    fn compete(&self, key: Word, best: &mut Best) {
-        let mut bound = best.bound(self.weight);
-        let mut top: Option<(u64, usize)> = None;
-        for (seed, position) in self.seeds.iter().zip(&self.positions) {
-            let digest = key.digest(*seed);
-            if digest < bound {
-                continue;
-            }
-            let this = (digest, *position);
-            let other = top.unwrap_or(this);
-            let (low, high) = if other < this { (other, this) } else { (this, other) };
-            if low != high && high.0 - low.0 <= step(high.0) {
-                best.meet(low.1, score(self.weight, low.0));
-            }
-            top = Some(high);
-            bound = bound.max(high.0.saturating_sub(step(high.0)));
-        }
-        if let Some((digest, position)) = top {
-            best.meet(position, score(self.weight, digest));
-        }
-    }
-}
-
-impl Following {
-    fn enter(&mut self, position: usize, candidate: &Candidate) {
-        let Candidate { weight, identity, .. } = candidate;
-        let known = self.classes.iter().position(|it| it.weight == *weight);
-        // Weights that nobody has any more make room for others.
-        let unused = || self.classes.iter().position(|it| it.seeds.is_empty());
-        let at = known.or_else(unused).unwrap_or_else(|| {
-            let (seeds, positions) = (Vec::new(), Vec::new());
-            self.classes.push(Class { weight: *weight, seeds, positions });
-            self.classes.len() - 1
-        });
-        let class = &mut self.classes[at];
-        class.weight = *weight;
-        self.places[position] = (at, class.seeds.len());
-        class.seeds.push(identity.address);
-        class.positions.push(position);
-    }
-
-    fn leave(&mut self, position: usize) {
-        let (class, place) = self.places[position];
-        let class = &mut self.classes[class];
-        class.seeds.swap_remove(place);
-        class.positions.swap_remove(place);
-        if let Some(moved) = class.positions.get(place) {
-            self.places[*moved].1 = place;
-        }
-    }
+    best.position
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::SplitMix64;
     use crate::testing::{named, shares};
@@ -242,6 +136,42 @@ mod tests {
         assert!(moved.into_iter().all(|(before, _)| *before == Some(1)));
     }
 
+    /// Checks that counts are within four standard deviations of what is expected.
+    #[track_caller]
+    fn check_chance(counts: &[(f64, f64)]) {
+        let far = counts.iter().map(|(count, expected)| (count - expected).powi(2) / expected);
+        let chi_square = far.sum::<f64>();
+        let expected = f64::from(u32::try_from(counts.len()).unwrap());
+        assert!(chi_square < expected + 4.0 * (2.0 * expected).sqrt(), "{chi_square}: {counts:?}");
+    }
+
+    /// The keys are consecutive numbers: nothing could be more alike.
+    #[test]
+    #[expect(clippy::cast_precision_loss, reason = "there are far less than 2^52 keys")]
+    fn the_keys_of_each_lost_server_are_shared_by_weight() {
+        for backends in ["1 1 1 1 1 1 1 1 1 1", "1 2 3 1 2 3 1 2 3 1", "1 9 1 1 30"] {
+            let all = named(backends);
+            let shared = |picks: &[Option<usize>], among: &[Candidate]| -> Vec<(f64, f64)> {
+                let weight = |it: &Candidate| f64::from(u32::from(it.eligible) * it.weight.get());
+                let total = among.iter().map(weight).sum::<f64>();
+                let found = shares(picks, among.len()).into_iter().zip(among);
+                let found = found.filter(|(_, it)| it.eligible);
+                let scale = picks.len() as f64;
+                found.map(|(share, it)| (scale * share, scale * weight(it) / total)).collect()
+            };
+            let before = picks(&all);
+            check_chance(&shared(&before, &all));
+            let mut moved = Vec::new();
+            for lost in 0..all.len() {
+                let mut rest = all.clone();
+                rest[lost].eligible = false;
+                let after = before.iter().zip(picks(&rest)).filter(|it| *it.0 == Some(lost));
+                moved.extend(shared(&after.map(|it| it.1).collect::<Vec<_>>(), &rest));
+            }
+            check_chance(&moved);
+        }
+    }
+
     #[test]
     fn the_order_of_the_list_does_not_matter() {
         let mut turned = named("1 2 3");
@@ -252,10 +182,10 @@ mod tests {
 
     /// Scores all, as the rule says.
     fn search(key: u64, candidates: &[Candidate]) -> Option<usize> {
-        let digest = xxh64(&key.to_le_bytes(), 0).to_le_bytes();
+        let key = Mixer::new(xxh64(&key.to_le_bytes(), 0));
         let score = |it: &usize| {
             let Candidate { weight, identity, .. } = candidates[*it];
-            score(weight, xxh64(&digest, identity.address))
+            score(weight, key.mix(identity.address))
         };
         let eligible = crate::round_robin::eligible(candidates);
         eligible.min_by(|a, b| score(b).total_cmp(&score(a)))
@@ -267,14 +197,16 @@ mod tests {
         for len in [1, 2, 5, 40, 300] {
             let weights: Vec<String> = (0..len).map(|_| (1 + draw.below(4)).to_string()).collect();
             let mut candidates = named(&weights.join(" "));
-            // Two with one name have one score.
-            candidates[len - 1].identity = candidates[len / 2].identity;
+            // Two with one name have one score, if they have one weight.
+            for at in (len / 2..len).skip(1).step_by(2) {
+                candidates[at].identity = candidates[at - len / 2].identity;
+            }
             let (mut plain, mut follows) = (Rendezvous::default(), Rendezvous::default());
             follows.follow(&candidates);
-            for _ in 0..1_000 {
+            for _ in 0..2_000 {
                 let at = usize::try_from(draw.below(len as u64)).unwrap();
                 let before = candidates[at];
-                let weight = 1 + u32::try_from(draw.below(9)).unwrap();
+                let weight = 1 + u32::try_from(draw.below(3)).unwrap();
                 candidates[at].weight = NonZeroU32::new(weight).unwrap();
                 candidates[at].eligible = 0 < draw.below(4);
                 follows.changed(at, &before, &candidates[at]);

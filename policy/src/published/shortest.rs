@@ -1,15 +1,17 @@
 //! What would be best, if all queues could be seen at no cost?
 
-use crate::levels::{self, Levels, Quotient};
+use crate::least::Least;
+use crate::levels::{Levels, Quotient, one_of};
 use crate::{Candidate, Draw, Policy, Request};
 
 /// Looks at all eligible candidates and takes the least, equals by a uniform draw.
 ///
-/// As a model it gives bounds for what other policies can achieve. Two passes over the candidates, no
+/// As a model it gives bounds for what other policies can achieve. One pass over the candidates, no
 /// allocation, one draw; a search where it [follows](Policy::follow) them.
 #[derive(Debug)]
 pub struct Shortest {
     by: By,
+    least: Least,
     following: Option<Levels>,
 }
 
@@ -23,24 +25,24 @@ enum By {
 impl Shortest {
     /// Join the shortest queue: fewest requests.
     #[must_use]
-    pub const fn jsq() -> Self {
+    pub fn jsq() -> Self {
         Self::by(By::Requests)
     }
 
     /// Fewest requests over weight.
     #[must_use]
-    pub const fn jsq_weighted() -> Self {
+    pub fn jsq_weighted() -> Self {
         Self::by(By::RequestsOverWeight)
     }
 
     /// Shortest expected delay: `(requests + 1) / weight`, weight standing for speed.
     #[must_use]
-    pub const fn sed() -> Self {
+    pub fn sed() -> Self {
         Self::by(By::OneMoreOverWeight)
     }
 
-    const fn by(by: By) -> Self {
-        Self { by, following: None }
+    fn by(by: By) -> Self {
+        Self { by, least: Least::default(), following: None }
     }
 }
 
@@ -62,10 +64,17 @@ impl Policy for Shortest {
         candidates: &[Candidate],
         draw: &mut dyn Draw,
     ) -> Option<usize> {
-        match &self.following {
-            Some(levels) => levels.least(draw),
-            None => levels::least(candidates, |it| self.by.load(it), draw),
+        if let Some(levels) = &self.following {
+            return levels.least(draw);
         }
+        let least = &mut self.least;
+        // As `By::load`: each kind has its own pass, with numbers no larger than it needs.
+        let tied = match self.by {
+            By::Requests => least.among(candidates, |_, it| it.in_flight),
+            By::RequestsOverWeight => least.among(candidates, |_, it| it.load()),
+            By::OneMoreOverWeight => least.among(candidates, |_, it| self.by.load(it)),
+        };
+        one_of(tied, draw)
     }
 
     fn relist(&mut self, _from: &[Option<usize>]) {

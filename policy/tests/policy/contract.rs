@@ -159,6 +159,7 @@ fn a_hundred_that_are_followed_get_the_same_answers() {
         "nginx-least-time",
         "least-latency",
         "rendezvous",
+        "bounded-hash",
         "grpc-stride",
         "grpc-wrr",
     ];
