@@ -322,6 +322,7 @@ mod tests {
         assert_eq!([1010, 1011, 1021, 1022].map(eta_at), [420, 220, 220, 120]);
         assert_eq!(eta_at(1_000_000), 20);
     }
+
     #[test]
     fn what_is_kept_is_kept_for_one_fail_timeout_and_until_it_fades() {
         let mut times = ResponseTimes::new(Until::LastByte, false, None);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
 use socket2::Socket;
 use tokio::io::Interest;
@@ -44,8 +45,8 @@ pub struct Accept {
     last: Last,
 }
 
-/// How many connections are not asked for a request at once after one that had none.
-const UNASKED: u32 = 3;
+/// How many connections at most are not asked for a request at once after one that had none.
+const MOST_UNASKED: u32 = 15;
 
 /// What serves the connections of a listener on a worker. Each holds it.
 #[derive(Debug)]
@@ -54,12 +55,15 @@ struct Apps {
     streams: StreamApp,
     /// Connections that are not asked for a request at once, see [`Self::read_at_once`].
     unasked: AtomicU32,
+    /// How many that were after the last that had none.
+    skipped: AtomicU32,
     /// They serve as long as anybody is served.
     _workers: Arc<Workers>,
 }
 
 enum Listener {
-    Tcp(AsyncFd<TcpListener>),
+    /// With how many came since it was last known to have no more.
+    Tcp(AsyncFd<TcpListener>, AtomicU32),
     Unix(UnixListener),
 }
 
@@ -72,11 +76,20 @@ enum Accepted {
 impl Listener {
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match self {
-            Self::Tcp(it) => loop {
+            Self::Tcp(it, came) => loop {
                 let mut ready = ready!(it.poll_read_ready(context))?;
+                // Accepting in vain costs the system a socket that it makes beforehand. Who comes alone
+                // has nobody behind them, of many there are more.
+                if came.load(Ordering::Relaxed) == 1 && !has_come(it.get_ref()) {
+                    came.store(0, Ordering::Relaxed);
+                    ready.clear_ready();
+                    continue;
+                }
                 if let Ok(accepted) = ready.try_io(|it| accept(it.get_ref())) {
+                    came.store(came.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                     return Poll::Ready(accepted);
                 }
+                came.store(0, Ordering::Relaxed);
             },
             Self::Unix(it) => it.poll_accept(context).map_ok(|(stream, _)| Accepted::Unix(stream)),
         }
@@ -93,6 +106,13 @@ fn accept(listener: &TcpListener) -> io::Result<Accepted> {
     Ok(Accepted::Tcp(socket.into(), peer.and_then(|it| it.try_into().ok())))
 }
 
+/// Whether somebody waits to be accepted.
+fn has_come(listener: &TcpListener) -> bool {
+    let mut asked = [PollFd::new(listener, PollFlags::IN)];
+    // Where the system does not tell, accepting does.
+    poll(&mut asked, Some(&Timespec::default())).map_or(true, |it| 0 < it)
+}
+
 impl Accept {
     /// A loop for the socket of `bind` on one of the workers, until `closed` turns true.
     pub fn new(
@@ -107,6 +127,7 @@ impl Accept {
             http: HttpApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone()),
             streams: StreamApp::new(Arc::clone(shared), Arc::clone(&stats), bind.clone()),
             unasked: AtomicU32::new(0),
+            skipped: AtomicU32::new(0),
             _workers: Arc::clone(workers),
         };
         Self {
@@ -125,7 +146,7 @@ impl Accept {
         let listener = if self.is_unix {
             UnixListener::from_std(socket.into()).map(Listener::Unix)
         } else {
-            watched(socket.into()).map(Listener::Tcp)
+            watched(socket.into()).map(|it| Listener::Tcp(it, AtomicU32::new(0)))
         };
         let listener = match listener {
             Ok(listener) => listener,
@@ -219,8 +240,8 @@ impl Accept {
 impl Apps {
     /// What a client has sent by the time its connection is first looked at.
     ///
-    /// A request that is there saves a wait for it, a question in vain costs a system call: where
-    /// clients are far away few are asked.
+    /// A request that is there saves a wait for it, a question in vain costs a system call: the more
+    /// have been in vain, as where clients are far away, the fewer are asked.
     fn read_at_once(&self, stream: &Stream) -> Vec<u8> {
         let Stream::Fresh(socket) = stream else { return Vec::new() };
         let left = self.unasked.load(Ordering::Relaxed);
@@ -231,9 +252,12 @@ impl Apps {
         let mut read = buffer::take();
         // What is wrong with a connection its first use will tell.
         if let Ok((_, 1..)) = recv(socket, spare_capacity(&mut read), RecvFlags::DONTWAIT) {
+            self.skipped.store(0, Ordering::Relaxed);
             return read;
         }
-        self.unasked.store(UNASKED, Ordering::Relaxed);
+        let skipped = (2 * self.skipped.load(Ordering::Relaxed) + 1).min(MOST_UNASKED);
+        self.skipped.store(skipped, Ordering::Relaxed);
+        self.unasked.store(skipped, Ordering::Relaxed);
         buffer::give(read);
         Vec::new()
     }
