@@ -26,6 +26,7 @@ use crate::snapshot::{Bind, Snapshot};
 use crate::upstream::backend::add;
 
 mod count;
+mod follow;
 mod header;
 mod nobody;
 mod spare;
@@ -196,25 +197,6 @@ impl Connection<'_> {
             }
             idle = self.idle_timeout;
         }
-    }
-
-    /// Follows a reload, unless the address is not listened on any more; whether it still is.
-    fn follow(&mut self) -> bool {
-        if self.shared.generation() == self.snapshot.generation {
-            return true;
-        }
-        let newest = self.shared.snapshot.load();
-        let is_served = newest.listener(&self.address).is_some();
-        if is_served {
-            self.snapshot = Arc::clone(&newest);
-        }
-        is_served
-    }
-
-    /// Whether the connection takes no request after the one it serves: the program ends, or
-    /// serves by another configuration than when the connection was accepted.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.shared.is_stopping() || self.shared.generation() != self.generation
     }
 
     /// Serves requests until none has begun to arrive.

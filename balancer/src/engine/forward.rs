@@ -30,6 +30,7 @@ mod download;
 mod part;
 mod settle;
 mod trailers;
+mod tunnel;
 mod upload;
 mod wait;
 
