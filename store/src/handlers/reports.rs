@@ -11,6 +11,7 @@ use http::header::{AGE, HeaderValue};
 use super::Shared;
 use crate::api_error::ApiError;
 use crate::app::App;
+use crate::cache::redis::Redis;
 use crate::cache::reports::{Freshness, Kept};
 use crate::cache::shared;
 use crate::cache::walk::WalkFailure;
@@ -149,26 +150,39 @@ async fn build_once(app: &App, report: Report) -> Result<Arc<Kept>, DbError> {
     let waited = Instant::now();
     while let Ok(false) = shared::lock(redis, report, compat, token).await {
         tokio::time::sleep(POLL).await;
-        if let (Some(kept), true) = recall(app, report).await
-            && app.cache.reports.freshness(&kept, Instant::now()) == Freshness::Fresh
-        {
+        if let Some(kept) = shared_and_fresh(app, report).await {
             return Ok(kept);
         }
         if app.config.reports.wait <= waited.elapsed() {
             break;
         }
     }
-    let outcome = build(app, report).await;
-    if let Ok(kept) = &outcome {
-        let life = app.config.reports.ttl + app.config.reports.stale;
-        if let Err(failure) = shared::store(redis, report, compat, &kept.body, life).await {
-            tracing::debug!(%failure, "Report kept in this replica alone: {failure}");
-        }
-    }
+    // Who had the lock before may have finished since the report was looked for.
+    let outcome = match shared_and_fresh(app, report).await {
+        Some(kept) => Ok(kept),
+        None => build_for_all(app, redis, report).await,
+    };
     if let Err(failure) = shared::unlock(redis, report, compat, token).await {
         tracing::debug!(%failure, "The lock of the builder ends by itself: {failure}");
     }
     outcome
+}
+
+/// What the fleet remembers, where nothing needs to be built.
+async fn shared_and_fresh(app: &App, report: Report) -> Option<Arc<Kept>> {
+    let (Some(kept), true) = recall(app, report).await else { return None };
+    let is_fresh = app.cache.reports.freshness(&kept, Instant::now()) == Freshness::Fresh;
+    is_fresh.then_some(kept)
+}
+
+/// Builds a report and tells the fleet.
+async fn build_for_all(app: &App, redis: &Redis, report: Report) -> Result<Arc<Kept>, DbError> {
+    let kept = build(app, report).await?;
+    let life = app.config.reports.ttl + app.config.reports.stale;
+    if let Err(failure) = shared::store(redis, report, app.config.compat, &kept.body, life).await {
+        tracing::debug!(%failure, "Report kept in this replica alone: {failure}");
+    }
+    Ok(kept)
 }
 
 /// Starts the one background build of a stale report.
