@@ -63,20 +63,21 @@ impl Candidate {
 
     /// What [`Self::cmp_load`] compares.
     pub(crate) fn load(&self) -> Load {
-        Load { in_flight: self.in_flight, weight: self.weight }
+        Load { in_flight: self.in_flight, weight: self.weight.get() }
     }
 }
 
 /// Requests in progress over weight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    in_flight: u32,
-    weight: NonZeroU32,
+    pub(crate) in_flight: u32,
+    pub(crate) weight: u32,
 }
 
 impl Ord for Load {
+    /// Exactly, by multiplying crosswise.
     fn cmp(&self, other: &Self) -> Ordering {
-        let cross = |a: &Self, b: &Self| u64::from(a.in_flight) * u64::from(b.weight.get());
+        let cross = |a: &Self, b: &Self| u64::from(a.in_flight) * u64::from(b.weight);
         cross(self, other).cmp(&cross(other, self))
     }
 }

@@ -1,8 +1,7 @@
 //! How does round robin find whose turn it is among thousands, without asking each?
 
-use std::cmp::Ordering;
-
 use crate::Candidate;
+use crate::candidate::Load;
 use crate::round_robin::Turn;
 use crate::tournament::Tournament;
 
@@ -77,7 +76,7 @@ impl Rotation {
         self.settle(turns);
         let least = self.least()?;
         let mut tied = self.classes.iter().filter(|it| it.is_tied(least));
-        let recovering = self.recovering.iter().filter(|it| compare(it.quotient(), least).is_eq());
+        let recovering = self.recovering.iter().filter(|it| it.load() == least);
         let mut recovering = recovering.map(|it| it.position);
         let only = match (tied.next(), tied.next(), recovering.next(), recovering.next()) {
             (Some(it), None, None, _) if it.levels[0].members == 1 => {
@@ -188,7 +187,7 @@ impl Rotation {
 
     fn turn_among(
         &mut self,
-        least: Quotient,
+        least: Load,
         turns: &mut [Turn],
         candidates: &[Candidate],
     ) -> Option<usize> {
@@ -198,7 +197,7 @@ impl Rotation {
             let position = position(it.order.least()?);
             Some((turns[position].current + level.gained, position))
         };
-        let recovering = self.recovering.iter().filter(|it| compare(it.quotient(), least).is_eq());
+        let recovering = self.recovering.iter().filter(|it| it.load() == least);
         let recovering = recovering.map(|it| (turns[it.position].current, it.position));
         let all = self.classes.iter().filter_map(top).chain(recovering);
         let (_, picked) = all.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)))?;
@@ -211,12 +210,12 @@ impl Rotation {
         self.least().map_or(0, |it| self.gain_of(it, turns, candidates))
     }
 
-    fn gain_of(&mut self, least: Quotient, turns: &mut [Turn], candidates: &[Candidate]) -> i64 {
+    fn gain_of(&mut self, least: Load, turns: &mut [Turn], candidates: &[Candidate]) -> i64 {
         let mut total = 0;
         for class in &mut self.classes {
             let weight = class.weight;
             let Some(level) = class.levels.first_mut() else { continue };
-            if compare((level.load, weight), least).is_eq() {
+            if (Load { in_flight: level.load, weight }) == least {
                 level.gained += i64::from(weight);
                 total += i64::from(weight) * level.members;
                 if MOST_GAINED < level.gained {
@@ -224,7 +223,7 @@ impl Rotation {
                 }
             }
         }
-        let recovering = self.recovering.iter().filter(|it| compare(it.quotient(), least).is_eq());
+        let recovering = self.recovering.iter().filter(|it| it.load() == least);
         total + recovering.map(|it| turns[it.position].join(&candidates[it.position])).sum::<i64>()
     }
 
@@ -254,19 +253,21 @@ impl Rotation {
     }
 
     /// The least load and its weight.
-    fn least(&self) -> Option<Quotient> {
-        let classes =
-            self.classes.iter().filter_map(|it| Some((it.levels.first()?.load, it.weight)));
-        let recovering = self.recovering.iter().map(Recovering::quotient);
-        classes.chain(recovering).min_by(|a, b| compare(*a, *b))
+    fn least(&self) -> Option<Load> {
+        let classes = self
+            .classes
+            .iter()
+            .filter_map(|it| Some(Load { in_flight: it.levels.first()?.load, weight: it.weight }));
+        let recovering = self.recovering.iter().map(Recovering::load);
+        classes.chain(recovering).min()
     }
 }
 
 impl Class {
     /// Whether its least loaded have this load for their weight.
-    fn is_tied(&self, least: Quotient) -> bool {
+    fn is_tied(&self, least: Load) -> bool {
         let first = self.levels.first();
-        first.is_some_and(|it| compare((it.load, self.weight), least).is_eq())
+        first.is_some_and(|it| Load { in_flight: it.load, weight: self.weight } == least)
     }
 
     fn find(&self, load: u32) -> Result<usize, usize> {
@@ -310,17 +311,9 @@ impl Class {
 }
 
 impl Recovering {
-    fn quotient(&self) -> Quotient {
-        (self.load, self.weight)
+    fn load(&self) -> Load {
+        Load { in_flight: self.load, weight: self.weight }
     }
-}
-
-/// A load and the weight it is for.
-type Quotient = (u32, u32);
-
-/// Compares exactly, by multiplying crosswise.
-fn compare(a: Quotient, b: Quotient) -> Ordering {
-    (u64::from(a.0) * u64::from(b.1)).cmp(&(u64::from(b.0) * u64::from(a.1)))
 }
 
 /// Sorts by load, then by current weight, most first, then by position.
